@@ -1,0 +1,65 @@
+"""What a family of problems hands to the trainer and the evaluator: one record, one registration."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from makespan.envs.core.problem import Generator, Problem
+
+
+@dataclass(frozen=True)
+class BestKnown:
+    """Best known bounds on an objective to be minimised, as of a date.
+
+    Attributes:
+        lower_bound: the best proven lower bound.
+        upper_bound: the best objective of a known solution.
+        as_of: ISO date of the collection.
+        source: where the bounds were read.
+    """
+
+    lower_bound: float
+    upper_bound: float
+    as_of: str
+    source: str
+
+    @property
+    def closed(self) -> bool:
+        """Whether the optimum is known."""
+        return self.lower_bound == self.upper_bound
+
+
+@dataclass(frozen=True)
+class Family:
+    """Everything the command lines need to know of a family.
+
+    Attributes:
+        name: the word on the command line, e.g. ``"jobshop"``.
+        env_ids: ids registered with Gymnasium.
+        make_problem: ``make_problem(instances, **options)``: a problem sized for them.
+        problem_options: names of the options and their allowed values, first the default.
+        make_generator: random instances from keyword options.
+        suites: named sets of benchmark instances; a call loads them.
+        read_instance: an instance from a file of any supported format.
+        write_solution: write a solution beside the instance; returns the files written.
+        best_known: dated bounds of a benchmark instance by its name, or None.
+        lower_bound: a quick lower bound for any instance.
+        draw: draw a solution into a picture file.
+        policies: named online policies (rules), ``name -> make(**options)``.
+        solvers: named solvers, ``name -> make(**options)``.
+    """
+
+    name: str
+    env_ids: tuple[str, ...]
+    make_problem: Callable[..., Problem[Any]]
+    problem_options: Mapping[str, tuple[str, ...]]
+    make_generator: Callable[..., Generator[Any]]
+    suites: Mapping[str, Callable[[], Sequence[Any]]]
+    read_instance: Callable[[Path], Any]
+    write_solution: Callable[[Any, Any, Path], list[Path]]
+    best_known: Callable[[str], BestKnown | None]
+    lower_bound: Callable[[Any], float]
+    draw: Callable[[Any, Any, Path], None]
+    policies: Mapping[str, Callable[..., Any]]
+    solvers: Mapping[str, Callable[..., Any]]

@@ -1,0 +1,114 @@
+"""The contract of a problem: a batch of deterministic simulators behind plain arrays.
+
+A problem is what a family supplies; :class:`~makespan.envs.core.env.SchedulingEnv`, the vector
+environment, rollouts, policies, the trainer and the evaluator all work on this and on nothing else.
+Chance lives in the instance, so ``(instance, actions)`` determines everything.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from makespan.envs.core.instance import Instance
+from makespan.envs.core.observation import Observation, ObservationSpec
+from makespan.envs.core.solution import Solution
+
+InstanceT = TypeVar("InstanceT", bound=Instance)
+InstanceT_co = TypeVar("InstanceT_co", bound=Instance, covariant=True)
+
+
+class Generator(Protocol[InstanceT_co]):
+    """A source of random instances."""
+
+    def sample(self, rng: np.random.Generator) -> InstanceT_co:
+        """A fresh instance; the same generator state gives the same instance."""
+
+
+class Problem(ABC, Generic[InstanceT]):
+    """Steps a batch of instances and writes what may be observed.
+
+    ``state`` is a NamedTuple of arrays with a leading batch axis and belongs to the caller; a
+    problem itself holds only sizes and options, so one problem serves any number of states.
+
+    Attributes:
+        name: of the problem, e.g. ``"jobshop"``; stored in checkpoints.
+        spec: sizes and names of the observation.
+    """
+
+    name: ClassVar[str]
+    spec: ObservationSpec
+
+    @abstractmethod
+    def options(self) -> dict[str, Any]:
+        """The named options that change the physics (e.g. ``decode``), for tables and cards."""
+
+    @abstractmethod
+    def allocate(self, batch: int) -> Any:
+        """State for ``batch`` instances; every row is unloaded."""
+
+    @abstractmethod
+    def fits(self, instance: InstanceT) -> str | None:
+        """None when the instance fits the maximum sizes, else a sentence that says why not."""
+
+    @abstractmethod
+    def load(self, state: Any, observation: Observation, row: int, instance: InstanceT) -> None:
+        """Put ``instance`` into ``row``, at its start, and write the row's whole observation."""
+
+    @abstractmethod
+    def step(
+        self,
+        state: Any,
+        observation: Observation,
+        actions: NDArray[np.int64],
+        rewards: NDArray[np.float64],
+        terminated: NDArray[np.bool_],
+    ) -> None:
+        """Apply one decision per row and refresh the observation, in place.
+
+        Args:
+            state: from :meth:`allocate`.
+            observation: the arrays that :meth:`load` wrote; only changing keys are touched.
+            actions: (batch,) index of a legal candidate, or -1 to leave the row untouched.
+                The caller has checked legality.
+            rewards: (batch,) written: the change of a bound on the objective divided by the
+                instance's scale; 0 for untouched rows.
+            terminated: (batch,) written for rows that were stepped: whether the episode ended.
+        """
+
+    @abstractmethod
+    def solution(self, state: Any, row: int) -> Solution[InstanceT]:
+        """The finished row as a solution (a copy)."""
+
+    @abstractmethod
+    def worst_case_reward(self, state: Any, row: int) -> float:
+        """Reward that ends a row as badly as can be; given when an illegal action ends it."""
+
+    @abstractmethod
+    def metrics(self, state: Any, row: int) -> dict[str, float]:
+        """Raw figures of a row: at least ``objective`` and ``lower_bound`` (of the whole instance).
+
+        For a row that has not finished, ``objective`` is the current bound.
+        """
+
+
+class FixedInstances(Generic[InstanceT]):
+    """A generator that hands out the given instances in turn."""
+
+    def __init__(self, instances: list[InstanceT]) -> None:
+        self.instances = instances
+        self._next = 0
+
+    def sample(self, rng: np.random.Generator) -> InstanceT:
+        """The next instance; ``rng`` is not used."""
+        instance = self.instances[self._next % len(self.instances)]
+        self._next += 1
+        return instance
+
+
+class Batch(NamedTuple):
+    """A state with the observation that goes with it."""
+
+    state: Any
+    observation: Observation
