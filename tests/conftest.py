@@ -2,7 +2,7 @@
 
 import os
 
-# One thread per test process: more than the free cores make torch many times slower. Set before the
-# first import of numpy, numba or torch, which read it once.
-for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-    os.environ.setdefault(variable, "1")
+# More threads than free cores make torch many times slower; numba gets two, so that the kernels for
+# large batches run threaded. Read once, at the first import of numpy, torch and numba.
+for variable, threads in (("OMP_NUM_THREADS", 1), ("MKL_NUM_THREADS", 1), ("NUMBA_NUM_THREADS", 2)):
+    os.environ.setdefault(variable, str(threads))
