@@ -6,7 +6,9 @@ Chance lives in the instance, so ``(instance, actions)`` determines everything.
 """
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,23 +94,30 @@ class Problem(ABC, Generic[InstanceT]):
         For a row that has not finished, ``objective`` is the current bound.
         """
 
+    @abstractmethod
+    def render(self, state: Any, row: int) -> NDArray[np.uint8]:
+        """An (height, width, 3) picture of the row's partial or complete solution."""
+
+    def bind_step(
+        self,
+        state: Any,
+        observation: Observation,
+        actions: NDArray[np.int64],
+        rewards: NDArray[np.float64],
+        terminated: NDArray[np.bool_],
+    ) -> Callable[[], None]:
+        """:meth:`step` on these arrays, ready to be called again and again."""
+        return partial(self.step, state, observation, actions, rewards, terminated)
+
 
 class FixedInstances(Generic[InstanceT]):
-    """A generator that hands out the given instances in turn."""
+    """A generator that draws from the given instances."""
 
-    def __init__(self, instances: list[InstanceT]) -> None:
-        self.instances = instances
-        self._next = 0
+    def __init__(self, instances: Sequence[InstanceT]) -> None:
+        self.instances = list(instances)
 
     def sample(self, rng: np.random.Generator) -> InstanceT:
-        """The next instance; ``rng`` is not used."""
-        instance = self.instances[self._next % len(self.instances)]
-        self._next += 1
-        return instance
-
-
-class Batch(NamedTuple):
-    """A state with the observation that goes with it."""
-
-    state: Any
-    observation: Observation
+        """One of the instances, all equally likely."""
+        if len(self.instances) == 1:
+            return self.instances[0]
+        return self.instances[rng.integers(len(self.instances))]

@@ -4,9 +4,10 @@ Decisions with a single legal candidate are taken without asking the policy.
 """
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,52 @@ class Policy(Protocol):
         rng: np.random.Generator,
     ) -> NDArray[np.int64]:
         """One legal action for each of ``rows`` (the rows that need a decision)."""
+
+
+class ScorePolicy(ABC):
+    """A policy that scores candidates and takes the highest, or samples by its scores.
+
+    Args:
+        name: for tables.
+        temperature: T; actions are drawn from softmax(scores / T), T = 0 takes the highest score
+            (ties: the lowest index). One number, or one per row of the batch.
+    """
+
+    def __init__(self, name: str, temperature: float | NDArray[np.float64] = 0.0) -> None:
+        self.name = name
+        self.temperature = np.asarray(temperature, dtype=np.float64)
+
+    def start(self, problem: Problem[Any], state: Any, observation: Observation) -> None:
+        """Called once after all rows are loaded."""
+
+    @abstractmethod
+    def scores(
+        self,
+        problem: Problem[Any],
+        state: Any,
+        observation: Observation,
+        rows: NDArray[np.int64],
+    ) -> NDArray[np.floating[Any]]:
+        """Scores (len(rows), candidates), -inf where illegal."""
+
+    def act(
+        self,
+        problem: Problem[Any],
+        state: Any,
+        observation: Observation,
+        rows: NDArray[np.int64],
+        rng: np.random.Generator,
+    ) -> NDArray[np.int64]:
+        """One legal action for each of ``rows``, by the Gumbel-max trick."""
+        scores = self.scores(problem, state, observation, rows)
+        if self.temperature.any():
+            temperature = self.temperature if not self.temperature.ndim else self.temperature[rows]
+            scores = scores + np.expand_dims(temperature, -1) * rng.gumbel(size=scores.shape)
+        return scores.argmax(axis=1)
+
+    @abstractmethod
+    def with_temperature(self, temperature: float | NDArray[np.float64]) -> Self:
+        """The same policy at another temperature."""
 
 
 class Solver(Protocol[InstanceT_contra]):

@@ -1,0 +1,102 @@
+"""A trained network as an online policy."""
+
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from makespan.envs.core.observation import Observation
+from makespan.envs.core.problem import Problem
+from makespan.envs.core.rollout import ScorePolicy
+from makespan.models.encoder import Graph
+from makespan.models.policy import Decisions, GraphPolicy
+
+
+def decisions(
+    observation: Observation, rows: NDArray[np.int64], with_node_state: bool, device: torch.device
+) -> Decisions:
+    """The changing part of the given rows as tensors, cut to the candidates that exist."""
+    nodes = observation.candidate_nodes[rows]
+    used = int(np.flatnonzero((nodes[:, :, 0] >= 0).any(axis=0))[-1]) + 1
+    nodes = nodes[:, :used]
+    node_state = None
+    if with_node_state:
+        touched = observation.node_state[rows[:, None, None], nodes]
+        node_state = torch.from_numpy(np.where(nodes[..., None] >= 0, touched, 0)).to(device)
+    return Decisions(
+        torch.from_numpy(observation.candidates[rows, :used]).to(device),
+        torch.from_numpy(nodes).to(device, torch.int64),
+        torch.from_numpy(observation.globals[rows]).to(device),
+        torch.from_numpy(observation.action_mask[rows, :used]).to(device, torch.bool),
+        node_state,
+    )
+
+
+class NeuralPolicy(ScorePolicy):
+    """Decisions of a :class:`GraphPolicy`, greedy or sampled.
+
+    Args:
+        name: for tables.
+        network: in evaluation mode, on its device.
+        temperature: see :class:`ScorePolicy`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        network: GraphPolicy,
+        temperature: float | NDArray[np.float64] = 0.0,
+    ) -> None:
+        super().__init__(name, temperature)
+        self.network = network
+        self._device = next(network.parameters()).device
+        self._encoding: Tensor | None = None
+        self._graph_of_row: Tensor | None = None
+
+    def start(self, problem: Problem[Any], state: Any, observation: Observation) -> None:
+        """Encode each distinct graph once."""
+        if not self.network.uses_graph:
+            return
+        first_rows, graph_of_row = distinct_graphs(observation)
+        with torch.inference_mode():
+            graph = Graph.from_observation(observation, first_rows, self._device)
+            self._encoding = self.network.encode(graph)
+        self._graph_of_row = torch.from_numpy(graph_of_row).to(self._device)
+
+    def scores(
+        self,
+        problem: Problem[Any],
+        state: Any,
+        observation: Observation,
+        rows: NDArray[np.int64],
+    ) -> NDArray[np.float32]:
+        """Scores (len(rows), candidates), -inf where illegal."""
+        with torch.inference_mode():
+            batch = decisions(observation, rows, self.network.uses_node_state, self._device)
+            index = None
+            if self._graph_of_row is not None:
+                index = self._graph_of_row[torch.from_numpy(rows).to(self._device)]
+            logits, _ = self.network(batch, self._encoding, index)
+            return logits.float().cpu().numpy()  # type: ignore[no-any-return]
+
+    def with_temperature(self, temperature: float | NDArray[np.float64]) -> Self:
+        """The same network at another temperature."""
+        return type(self)(self.name, self.network, temperature)
+
+
+def distinct_graphs(
+    observation: Observation,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First row of each distinct graph, and for each row the index of its graph."""
+    keys: dict[bytes, int] = {}
+    rows: list[int] = []
+    index = np.empty(len(observation.nodes), dtype=np.int64)
+    for row in range(len(index)):
+        key = observation.nodes[row].tobytes() + observation.edges[row].tobytes()
+        if key not in keys:
+            keys[key] = len(rows)
+            rows.append(row)
+        index[row] = keys[key]
+    return np.asarray(rows, dtype=np.int64), index

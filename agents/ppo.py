@@ -1,0 +1,318 @@
+"""Batched proximal policy optimisation (Schulman et al. 2017) on a problem's kernels.
+
+One iteration: draw instances, play several replicas of each to the end, estimate advantages (GAE,
+Schulman et al. 2016), update on shuffled minibatches with a clipped objective. Decisions with one
+legal candidate are taken without the network and are not learnt from; their rewards belong to the
+decision before. The static graph of each instance is encoded once per minibatch, whatever the
+number of decisions taken on it.
+
+Everything random in iteration i derives from (seed, i), so a run resumed from a checkpoint gives
+the same numbers as one that never stopped.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from makespan.agents.neural import decisions
+from makespan.envs.core.errors import UsageError
+from makespan.envs.core.observation import Observation
+from makespan.envs.core.problem import Generator, Problem
+from makespan.envs.core.rollout import step_forced
+from makespan.models.encoder import Graph
+from makespan.models.policy import Decisions, GraphPolicy
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """Settings of the algorithm.
+
+    Attributes:
+        instances: instances per iteration.
+        replicas: episodes played on each instance.
+        epochs: passes over the decisions of an iteration.
+        minibatch: decisions per gradient step.
+        learning_rate: initial rate of Adam.
+        clip: range of the probability ratio.
+        discount: per decision.
+        gae_lambda: of the advantage estimate.
+        entropy: coefficient of the entropy bonus.
+        value: coefficient of the value loss.
+        max_grad_norm: gradients are scaled down to it.
+        center: how much of the mean advantage of an instance's replicas is subtracted (0 to 1).
+    """
+
+    instances: int = 8
+    replicas: int = 12
+    epochs: int = 2
+    minibatch: int = 1024
+    learning_rate: float = 5e-4
+    clip: float = 0.2
+    discount: float = 1.0
+    gae_lambda: float = 0.98
+    entropy: float = 0.005
+    value: float = 0.5
+    max_grad_norm: float = 1.0
+    center: float = 0.0
+
+    def __post_init__(self) -> None:
+        for field in ("instances", "replicas", "epochs", "minibatch", "learning_rate", "clip"):
+            if getattr(self, field) <= 0:
+                raise UsageError(f"{field}: found {getattr(self, field)}, expected more than 0")
+        for field in ("discount", "gae_lambda", "center"):
+            if not 0 <= getattr(self, field) <= 1:
+                raise UsageError(f"{field}: found {getattr(self, field)}, expected 0 to 1")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for a checkpoint."""
+        return asdict(self)
+
+
+class Experience(NamedTuple):
+    """The D decisions of one iteration, in order of time and then row."""
+
+    decisions: Decisions
+    graph_index: Tensor  # (D,) int64
+    actions: Tensor  # (D,) int64
+    log_probs: Tensor  # (D,)
+    advantages: Tensor  # (D,)
+    returns: Tensor  # (D,)
+    graph: Graph | None
+    steps: int  # decisions of the environment, forced ones included
+    mean_return: float  # of the episodes
+
+
+def collect(
+    network: GraphPolicy,
+    problem: Problem[Any],
+    generator: Generator[Any],
+    config: PPOConfig,
+    rng: np.random.Generator,
+    device: torch.device,
+    value_scale: float,
+) -> Experience:
+    """Play ``config.replicas`` episodes on each of ``config.instances`` fresh instances."""
+    rows = config.instances * config.replicas
+    state, observation = problem.allocate(rows), problem.spec.allocate(rows)
+    for index in range(config.instances):
+        instance = generator.sample(rng)
+        for replica in range(config.replicas):
+            problem.load(state, observation, index * config.replicas + replica, instance)
+    graph, encoding = _encode(network, observation, config, device)
+    graph_of_row = torch.arange(rows, device=device) // config.replicas
+    done = np.zeros(rows, dtype=np.bool_)
+    rewards = np.zeros(rows)
+    total = np.zeros(rows)
+    steps = step_forced(problem, state, observation, done, total)
+    history: list[_Moment] = []
+    while not done.all():
+        active = np.flatnonzero(~done)
+        batch = decisions(observation, active, network.uses_node_state, device)
+        chosen, log_probs, values = _sample(network, batch, encoding, graph_of_row, active, rng)
+        actions = np.full(rows, -1, dtype=np.int64)
+        actions[active] = chosen
+        problem.step(state, observation, actions, rewards, done)
+        earned = rewards.copy()
+        steps += len(active) + step_forced(problem, state, observation, done, earned)
+        total += earned
+        history.append(_Moment(batch, active, chosen, log_probs, values, earned[active]))
+    advantages, returns = _advantages(history, rows, config, value_scale)
+    if config.center:
+        _center(advantages, history, config)
+    return _experience(history, advantages, returns, graph, graph_of_row, steps, total.mean())
+
+
+class _Moment(NamedTuple):
+    """One decision in every row that had one."""
+
+    batch: Decisions
+    rows: NDArray[np.int64]
+    actions: NDArray[np.int64]
+    log_probs: NDArray[np.float32]
+    values: NDArray[np.float32]  # in units of the value scale
+    rewards: NDArray[np.float64]
+
+
+def _encode(
+    network: GraphPolicy, observation: Observation, config: PPOConfig, device: torch.device
+) -> tuple[Graph | None, Tensor | None]:
+    if not network.uses_graph:
+        return None, None
+    first = np.arange(config.instances) * config.replicas
+    graph = Graph.from_observation(observation, first, device)
+    with torch.no_grad():
+        return graph, network.encode(graph)
+
+
+def _sample(
+    network: GraphPolicy,
+    batch: Decisions,
+    encoding: Tensor | None,
+    graph_of_row: Tensor,
+    rows: NDArray[np.int64],
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+    """Actions by the Gumbel-max trick, their log-probabilities, and values."""
+    with torch.no_grad():
+        index = graph_of_row[torch.from_numpy(rows).to(graph_of_row.device)]
+        logits, values = network(batch, encoding, index)
+        log_probs = functional.log_softmax(logits, dim=-1).cpu().numpy()
+    actions = (log_probs + rng.gumbel(size=log_probs.shape)).argmax(axis=1)
+    return actions, log_probs[np.arange(len(rows)), actions], values.cpu().numpy()
+
+
+def _advantages(
+    history: list[_Moment], rows: int, config: PPOConfig, value_scale: float
+) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]]:
+    """GAE(lambda) and lambda-returns for each moment, in units of the value scale."""
+    next_value = np.zeros(rows)
+    next_advantage = np.zeros(rows)
+    advantages, returns = [], []
+    for moment in reversed(history):
+        at = moment.rows
+        reward = moment.rewards / value_scale
+        delta = reward + config.discount * next_value[at] - moment.values
+        advantage = delta + config.discount * config.gae_lambda * next_advantage[at]
+        next_value[at], next_advantage[at] = moment.values, advantage
+        advantages.append(advantage.astype(np.float32))
+        returns.append((advantage + moment.values).astype(np.float32))
+    return advantages[::-1], returns[::-1]
+
+
+def _center(
+    advantages: list[NDArray[np.float32]], history: list[_Moment], config: PPOConfig
+) -> None:
+    """Subtract a share of each instance's mean advantage, in place."""
+    index = np.concatenate([moment.rows for moment in history]) // config.replicas
+    values = np.concatenate(advantages)
+    count = np.bincount(index, minlength=config.instances)
+    mean = np.bincount(index, values, minlength=config.instances) / np.maximum(count, 1)
+    for moment, advantage in zip(history, advantages, strict=True):
+        advantage -= (config.center * mean[moment.rows // config.replicas]).astype(np.float32)
+
+
+def _experience(
+    history: list[_Moment],
+    advantages: list[NDArray[np.float32]],
+    returns: list[NDArray[np.float32]],
+    graph: Graph | None,
+    graph_of_row: Tensor,
+    steps: int,
+    mean_return: float,
+) -> Experience:
+    device = graph_of_row.device
+    rows = torch.from_numpy(np.concatenate([moment.rows for moment in history])).to(device)
+
+    def tensor(parts: list[NDArray[Any]]) -> Tensor:
+        return torch.from_numpy(np.concatenate(parts)).to(device)
+
+    return Experience(
+        _concatenate([moment.batch for moment in history]),
+        graph_of_row[rows],
+        tensor([moment.actions for moment in history]),
+        tensor([moment.log_probs for moment in history]),
+        tensor(advantages),
+        tensor(returns),
+        graph,
+        steps,
+        float(mean_return),
+    )
+
+
+def _concatenate(batches: list[Decisions]) -> Decisions:
+    """All decisions in one, padded to the largest number of candidates."""
+    width = max(batch.action_mask.shape[1] for batch in batches)
+
+    def join(field: str, padding: float, axes: int) -> Tensor:
+        parts = []
+        for batch in batches:
+            part: Tensor = getattr(batch, field)
+            missing = width - part.shape[1]
+            if missing:
+                part = functional.pad(part, (0, 0) * axes + (0, missing), value=padding)
+            parts.append(part)
+        return torch.cat(parts)
+
+    return Decisions(
+        join("candidates", 0, 1),
+        join("candidate_nodes", -1, 1),
+        torch.cat([batch.globals for batch in batches]),
+        join("action_mask", 0, 0),
+        None if batches[0].node_state is None else join("node_state", 0, 2),
+    )
+
+
+def select(batch: Decisions, index: Tensor) -> Decisions:
+    """The decisions at ``index``, cut to the candidates that exist among them."""
+    nodes = batch.candidate_nodes[index]
+    used = int((nodes[:, :, 0] >= 0).any(dim=0).nonzero()[-1]) + 1
+    state = batch.node_state
+    return Decisions(
+        batch.candidates[index, :used],
+        nodes[:, :used],
+        batch.globals[index],
+        batch.action_mask[index, :used],
+        None if state is None else state[index, :used],
+    )
+
+
+def update(
+    network: GraphPolicy,
+    optimizer: torch.optim.Optimizer,
+    experience: Experience,
+    config: PPOConfig,
+    rng: np.random.Generator,
+) -> dict[str, float]:
+    """Clipped policy-gradient and value updates; returns mean losses for the logs."""
+    size = len(experience.actions)
+    advantages = experience.advantages
+    advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+    sums: dict[str, float] = {}
+    count = 0
+    for _ in range(config.epochs):
+        order = torch.from_numpy(rng.permutation(size)).to(advantages.device)
+        for index in order.split(config.minibatch):
+            losses = _losses(network, experience, advantages, index, config)
+            optimizer.zero_grad(set_to_none=True)
+            losses["loss"].backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), config.max_grad_norm)
+            optimizer.step()
+            count += 1
+            for key, value in losses.items():
+                sums[key] = sums.get(key, 0.0) + float(value.detach())
+    return {key: value / count for key, value in sums.items()}
+
+
+def _losses(
+    network: GraphPolicy,
+    experience: Experience,
+    advantages: Tensor,
+    index: Tensor,
+    config: PPOConfig,
+) -> dict[str, Tensor]:
+    encoding = None if experience.graph is None else network.encode(experience.graph)
+    batch = select(experience.decisions, index)
+    logits, values = network(batch, encoding, experience.graph_index[index])
+    log_probs = functional.log_softmax(logits, dim=-1)
+    chosen = log_probs.gather(1, experience.actions[index, None]).squeeze(1)
+    log_ratio = chosen - experience.log_probs[index]
+    ratio = log_ratio.exp()
+    advantage = advantages[index]
+    clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
+    policy_loss = -torch.minimum(ratio * advantage, clipped * advantage).mean()
+    value_loss = functional.mse_loss(values, experience.returns[index])
+    probs = log_probs.exp()
+    entropy = -(probs * log_probs.masked_fill(~batch.action_mask, 0)).sum(dim=1).mean()
+    return {
+        "loss": policy_loss + config.value * value_loss - config.entropy * entropy,
+        "policy_loss": policy_loss,
+        "value_loss": value_loss,
+        "entropy": entropy,
+        "kl": (ratio - 1 - log_ratio).mean(),
+        "clipped": ((ratio - 1).abs() > config.clip).float().mean(),
+    }

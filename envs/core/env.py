@@ -1,0 +1,144 @@
+"""Any problem as a single Gymnasium environment: a batch of one."""
+
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from makespan.envs.core.errors import IllegalActionError, UnknownNameError, UsageError
+from makespan.envs.core.instance import Instance
+from makespan.envs.core.problem import Generator, Problem
+from makespan.envs.core.solution import Solution
+
+InstanceT = TypeVar("InstanceT", bound=Instance)
+ObservationMode = Literal["graph", "candidates"]
+IllegalAction = Literal["terminate", "raise"]
+
+OBSERVATION_MODES = ("graph", "candidates")
+ILLEGAL_ACTION_MODES = ("terminate", "raise")
+
+
+def check_modes(observation: str, illegal_action: str) -> None:
+    """Raise UnknownNameError for an unknown observation or illegal-action mode."""
+    if observation not in OBSERVATION_MODES:
+        raise UnknownNameError("observation mode", observation, OBSERVATION_MODES)
+    if illegal_action not in ILLEGAL_ACTION_MODES:
+        raise UnknownNameError("illegal-action mode", illegal_action, ILLEGAL_ACTION_MODES)
+
+
+class SchedulingEnv(gymnasium.Env[dict[str, NDArray[Any]], np.int64], Generic[InstanceT]):
+    """Steps one instance of a problem; every observation is made of fresh arrays.
+
+    Args:
+        problem: the simulator, sized for every instance of ``generator``.
+        generator: gives the instance of each episode.
+        observation: ``"graph"`` for all keys, ``"candidates"`` without the static graph.
+        illegal_action: ``"terminate"`` ends the episode with the worst-case reward and sets
+            ``info["illegal_action"]``; ``"raise"`` raises IllegalActionError, state unchanged.
+        render_mode: ``"rgb_array"`` or None.
+
+    The mask is in the observation, in ``info["action_mask"]`` and in :meth:`action_masks`. When an
+    episode ends, ``info`` holds the problem's metrics, ``objective`` and ``lower_bound`` among them.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 4}
+
+    def __init__(
+        self,
+        problem: Problem[InstanceT],
+        generator: Generator[InstanceT],
+        observation: ObservationMode = "graph",
+        illegal_action: IllegalAction = "terminate",
+        render_mode: str | None = None,
+    ) -> None:
+        check_modes(observation, illegal_action)
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise UnknownNameError("render mode", str(render_mode), self.metadata["render_modes"])
+        self.problem = problem
+        self.generator = generator
+        self.render_mode = render_mode
+        self.observation_space = problem.spec.space(observation)
+        self.action_space = spaces.Discrete(problem.spec.max_candidates)
+        self.instance: InstanceT | None = None
+        self._raise_illegal = illegal_action == "raise"
+        self._state = problem.allocate(1)
+        self._observation = problem.spec.allocate(1)
+        self._rows = {
+            key: getattr(self._observation, key)[0] for key in problem.spec.keys(observation)
+        }
+        self._mask = self._observation.action_mask[0]
+        self._actions = np.zeros(1, dtype=np.int64)
+        self._rewards = np.zeros(1)
+        self._terminated = np.zeros(1, dtype=np.bool_)
+        self._step = problem.bind_step(
+            self._state, self._observation, self._actions, self._rewards, self._terminated
+        )
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Start an episode.
+
+        Args:
+            seed: of the generator of instances.
+            options: ``{"instance": instance}`` plays that instance instead of a sampled one.
+        """
+        super().reset(seed=seed)
+        given = (options or {}).get("instance")
+        instance = self.generator.sample(self.np_random) if given is None else given
+        self.problem.load(self._state, self._observation, 0, instance)
+        self.instance = instance
+        self._terminated[0] = False
+        observation = self._copy()
+        return observation, {"action_mask": self._mask.copy()}
+
+    def step(
+        self, action: Any
+    ) -> tuple[dict[str, NDArray[Any]], float, bool, bool, dict[str, Any]]:
+        """Take the candidate with index ``action``."""
+        if self.instance is None or self._terminated[0]:
+            raise gymnasium.error.ResetNeeded("the episode has ended: call reset() before step()")
+        if not 0 <= action < len(self._mask) or not self._mask[action]:
+            return self._illegal(action)
+        self._actions[0] = action
+        self._step()
+        observation = self._copy()
+        info: dict[str, Any] = {"action_mask": self._mask.copy()}
+        terminated = bool(self._terminated[0])
+        if terminated:
+            info.update(self.problem.metrics(self._state, 0))
+        return observation, float(self._rewards[0]), terminated, False, info
+
+    def _illegal(
+        self, action: Any
+    ) -> tuple[dict[str, NDArray[Any]], float, bool, bool, dict[str, Any]]:
+        if self._raise_illegal:
+            raise IllegalActionError(
+                f"action {action} is not legal; legal: {np.flatnonzero(self._mask).tolist()}"
+            )
+        self._terminated[0] = True
+        reward = self.problem.worst_case_reward(self._state, 0)
+        info = {"action_mask": self._mask.copy(), "illegal_action": int(action)}
+        return self._copy(), reward, True, False, info
+
+    def _copy(self) -> dict[str, NDArray[Any]]:
+        return {key: row.copy() for key, row in self._rows.items()}
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """(A,) bool, True where the action is legal; the form that sb3-contrib asks for."""
+        return self._mask.astype(np.bool_)
+
+    def solution(self) -> Solution[InstanceT]:
+        """The solution of the episode that has just ended."""
+        if self.instance is None or not self._terminated[0]:
+            raise UsageError("the episode has not ended: a solution exists after its last step")
+        return self.problem.solution(self._state, 0)
+
+    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+        """The schedule so far as an (height, width, 3) uint8 picture; None without render mode."""
+        if self.render_mode is None:
+            gymnasium.logger.warn("render() was called, but no render_mode was given to make()")
+            return None
+        return self.problem.render(self._state, 0)

@@ -1,0 +1,651 @@
+"""Numba kernels of the (flexible) job shop: load, step, legal candidates, observe.
+
+A decision picks a candidate: the next operation of a job on one of its alternatives. Candidate
+``job * K + k`` is alternative k of the job's next operation, K the largest number of alternatives
+(K = 1: the candidate is the job). The decode mode, a schedule-generation scheme, fixes which
+candidates are legal and when the chosen operation starts:
+
+* ``append``: any job; after everything already on the machine (semi-active schedules).
+* ``insert``: any job; in the earliest idle interval of the machine that is long enough.
+* ``nondelay``: only candidates that can start first, so no machine idles while work waits.
+* ``active``: Giffler & Thompson (1960): with C* the smallest completion time of any candidate and
+  m* its machine, the candidates on m* that can start before C*. Contains an optimal schedule for
+  every regular objective; for alternatives too, since moving the candidate that attains C* into
+  an interval of m* unused before C* delays nothing.
+
+The bound behind the reward is the largest of: completion so far; for each job its earliest next
+start plus its remaining work; for each machine its ready time plus the work that only it can do;
+with alternatives also the mean over machines of ready time plus remaining work.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from makespan.envs.core.observation import Observation
+
+f32 = np.float32
+
+APPEND, INSERT, NONDELAY, ACTIVE = range(4)
+DECODE_MODES = ("append", "insert", "nondelay", "active")
+
+#: Node types, in the order of their index.
+OPERATION, JOB, MACHINE = range(3)
+NODE_TYPES = ("operation", "job", "machine")
+PRECEDES, ON_MACHINE, OF_JOB = range(3)
+EDGE_TYPES = ("precedes", "on_machine", "of_job")
+
+NODE_FEATURES = (
+    "duration",  # of the shortest alternative, in mean durations
+    "work_before",  # of the job before this operation / initial bound
+    "work_after",  # of the job from this operation on / initial bound
+    "position",  # in the job, 0 to 1
+    "load",  # of the machine(s) / initial bound; for a job its total work
+    "choice",  # alternatives / machines
+)
+NODE_STATE_FEATURES = (
+    "done",  # share of the node's work that is scheduled
+    "ready",  # operation: its completion once scheduled; job, machine: free from / initial bound
+    "work_left",  # unscheduled work / initial bound
+)
+EDGE_FEATURES = ("duration",)  # of the alternative, in mean durations
+CANDIDATE_ROLES = ("operation", "next_operation", "job", "machine")
+CANDIDATE_FEATURES = (
+    # times in mean durations; "first" is the earliest start of any candidate
+    "duration",
+    "job_ready",  # relative to first
+    "machine_ready",  # relative to first
+    "earliest_start",  # relative to first
+    "earliest_end",  # relative to the earliest completion of any candidate
+    "job_waits",  # earliest start - job ready
+    "machine_waits",  # earliest start - machine ready: idle time this choice creates
+    "job_slack",  # bound - earliest start - remaining work of the job
+    "machine_slack",  # bound - machine ready (or start) - remaining load of the machine
+    "work_left",  # of the job / horizon, the horizon being bound - first
+    "load_left",  # of the machine / horizon
+    "operations_left",  # of the job / machines
+    "progress",  # share of the job's operations that are scheduled
+    "rivals",  # candidates of other jobs on the machine / 4
+    "rivals_blocked",  # those that could start before this one ends / 4
+    "shortest_rival",
+    "rival_delay",  # total delay to rivals' earliest starts
+    "bound_increase",  # of the bound if this is chosen, by the rivals that have to wait
+    "least_bound_increase",  # 1 if no candidate on the machine delays its rivals less
+    "next_duration",
+    "next_machine_waits",  # next machine ready - end; negative: the machine idles
+    "next_load_left",  # of the next operation's machine / horizon
+    "next_rivals",  # candidates on the next operation's machine / 4
+    "next_rivals_work",  # their durations
+    "second_duration",  # of the operation after the next
+    "second_machine_waits",  # its machine's ready time - end - next duration
+    "second_load_left",
+    "last",  # 1 for the last operation of a job
+    "excess_duration",  # over the shortest alternative
+    "excess_end",  # over the earliest completion among the alternatives
+    "legal",
+)
+GLOBAL_FEATURES = (
+    "progress",  # share of operations scheduled
+    "bound_increase",  # (bound - initial bound) / initial bound
+    "first",  # earliest start / bound
+    "horizon",  # (bound - first) / mean duration / 100
+    "legal_share",  # legal candidates / unfinished jobs
+    "unfinished_jobs",  # / jobs
+    "jobs_per_machine",  # / 4
+    "operations_per_job",  # left, of unfinished jobs / machines
+)
+
+
+class State(NamedTuple):
+    """Arrays of a batch of B job shops; J, M, O, X: jobs, machines, operations, alternatives."""
+
+    # the instance
+    sizes: NDArray[np.int32]  # (B, 3) jobs, machines, operations
+    first_operation: NDArray[np.int32]  # (B, J + 1)
+    first_alternative: NDArray[np.int32]  # (B, O + 1)
+    machine: NDArray[np.int32]  # (B, X)
+    duration: NDArray[np.int32]  # (B, X)
+    tail: NDArray[np.int32]  # (B, O) work of the job from the operation on, shortest alternatives
+    shortest: NDArray[np.int32]  # (B, O) duration of the shortest alternative
+    scale: NDArray[np.float64]  # (B, 2) 1 / mean duration, 1 / initial bound
+    # the partial schedule
+    next_operation: NDArray[np.int32]  # (B, J) first_operation[j + 1] once the job is finished
+    job_ready: NDArray[np.int32]  # (B, J)
+    machine_ready: NDArray[np.int32]  # (B, M) end of the last operation on the machine
+    fixed_load: NDArray[np.int32]  # (B, M) unscheduled work that only this machine can do
+    load: NDArray[np.float32]  # (B, M) expected unscheduled work, alternatives shared equally
+    earliest: NDArray[np.int32]  # (B, A) earliest start of each candidate
+    start: NDArray[np.int32]  # (B, O) -1 while unscheduled
+    assigned: NDArray[np.int32]  # (B, O) alternative chosen
+    first_on_machine: NDArray[np.int32]  # (B, M) operations in order of start, a linked list
+    next_on_machine: NDArray[np.int32]  # (B, O)
+    totals: NDArray[np.int32]  # (B, 5) see the constants below
+    # scratch: candidates by machine, linked lists
+    queue: NDArray[np.int32]  # (B, M) first candidate
+    queue_next: NDArray[np.int32]  # (B, A)
+    queue_size: NDArray[np.int32]  # (B, M)
+    queue_work: NDArray[np.int32]  # (B, M) durations of the candidates
+    delay_bound: NDArray[np.int32]  # (B, A) bound by the rivals if the candidate is chosen
+
+
+INITIAL_BOUND, BOUND, COMPLETION, SCHEDULED, WORK_LEFT = range(5)
+
+
+@njit(cache=True, error_model="numpy")
+def load_row(
+    state,
+    observation,
+    row,
+    num_machines,
+    job_offsets,
+    alternative_offsets,
+    machines,
+    durations,
+    width,
+    decode,
+):
+    """Put an instance into ``row`` and write its whole observation.
+
+    Args:
+        state, observation: batch arrays.
+        row: which one.
+        num_machines, job_offsets, alternative_offsets, machines, durations: of the instance.
+        width: K, candidates per job.
+        decode: index into DECODE_MODES.
+    """
+    num_jobs = len(job_offsets) - 1
+    num_operations = len(alternative_offsets) - 1
+    state.sizes[row, 0] = num_jobs
+    state.sizes[row, 1] = num_machines
+    state.sizes[row, 2] = num_operations
+    state.first_operation[row, : num_jobs + 1] = job_offsets
+    state.first_alternative[row, : num_operations + 1] = alternative_offsets
+    state.machine[row, : len(machines)] = machines
+    state.duration[row, : len(machines)] = durations
+    _clear(state, row)
+    bound = _tails_and_loads(state, row)
+    total = 0.0
+    for x in range(len(machines)):
+        total += durations[x]
+    state.scale[row, 0] = len(machines) / max(total, 1.0)
+    state.scale[row, 1] = 1.0 / max(bound, 1)
+    state.totals[row, INITIAL_BOUND] = bound
+    state.totals[row, BOUND] = bound
+    _observe_graph(state, observation, row)
+    observation.candidates[row] = 0
+    observation.candidate_nodes[row] = -1
+    for job in range(num_jobs):
+        _touch_candidates(state, observation, row, job, width)
+    if decode == INSERT:
+        state.earliest[row] = 0
+    _observe(state, observation, row, width, decode)
+
+
+@njit(cache=True, error_model="numpy")
+def _clear(state, row):
+    """The empty schedule."""
+    num_jobs = state.sizes[row, 0]
+    state.next_operation[row, :num_jobs] = state.first_operation[row, :num_jobs]
+    state.job_ready[row] = 0
+    state.machine_ready[row] = 0
+    state.fixed_load[row] = 0
+    state.load[row] = 0
+    state.start[row] = -1
+    state.assigned[row] = -1
+    state.first_on_machine[row] = -1
+    state.next_on_machine[row] = -1
+    state.totals[row] = 0
+
+
+@njit(cache=True, error_model="numpy")
+def _tails_and_loads(state, row):
+    """Fill tails, shortest durations and loads; returns the initial bound."""
+    num_jobs, num_machines = state.sizes[row, 0], state.sizes[row, 1]
+    bound = 0
+    work = 0
+    for job in range(num_jobs):
+        tail = 0
+        for op in range(
+            state.first_operation[row, job + 1] - 1, state.first_operation[row, job] - 1, -1
+        ):
+            first, end = state.first_alternative[row, op], state.first_alternative[row, op + 1]
+            shortest = state.duration[row, first]
+            for x in range(first, end):
+                shortest = min(shortest, state.duration[row, x])
+                state.load[row, state.machine[row, x]] += state.duration[row, x] / (end - first)
+            if end == first + 1:
+                state.fixed_load[row, state.machine[row, first]] += shortest
+            tail += shortest
+            state.tail[row, op] = tail
+            state.shortest[row, op] = shortest
+        bound = max(bound, tail)
+        work += tail
+    for m in range(num_machines):
+        bound = max(bound, state.fixed_load[row, m])
+    state.totals[row, WORK_LEFT] = work
+    return max(bound, (work + num_machines - 1) // num_machines)
+
+
+@njit(cache=True, error_model="numpy")
+def _observe_graph(state, observation, row):
+    """Write nodes, edges and the initial node state."""
+    num_jobs, num_machines, num_operations = state.sizes[row]
+    job_node = state.start.shape[1]
+    machine_node = job_node + state.job_ready.shape[1]
+    unit, scale = state.scale[row]
+    nodes, node_state = observation.nodes[row], observation.node_state[row]
+    node_type = observation.node_type[row]
+    edges, edge_type = observation.edges[row], observation.edge_type[row]
+    edge_features = observation.edge_features[row]
+    nodes[:] = 0
+    node_state[:] = 0
+    node_type[:] = -1
+    edges[:] = -1
+    edge_type[:] = -1
+    edge_features[:] = 0
+    e = 0
+    for job in range(num_jobs):
+        begin, end = state.first_operation[row, job], state.first_operation[row, job + 1]
+        total = state.tail[row, begin]
+        node = job_node + job
+        node_type[node] = JOB
+        nodes[node, 0] = total / (end - begin) * unit
+        nodes[node, 2] = total * scale
+        nodes[node, 4] = total * scale
+        node_state[node, 2] = total * scale
+        for op in range(begin, end):
+            first, last = state.first_alternative[row, op], state.first_alternative[row, op + 1]
+            node_type[op] = OPERATION
+            nodes[op, 0] = state.shortest[row, op] * unit
+            nodes[op, 1] = (total - state.tail[row, op]) * scale
+            nodes[op, 2] = state.tail[row, op] * scale
+            nodes[op, 3] = (op - begin) / max(end - begin - 1, 1)
+            nodes[op, 5] = (last - first) / num_machines
+            node_state[op, 2] = state.shortest[row, op] * scale
+            if op + 1 < end:
+                edges[0, e], edges[1, e], edge_type[e] = op, op + 1, PRECEDES
+                e += 1
+            edges[0, e], edges[1, e], edge_type[e] = op, node, OF_JOB
+            e += 1
+            for x in range(first, last):
+                m = state.machine[row, x]
+                nodes[op, 4] += state.load[row, m] * scale / (last - first)
+                edges[0, e], edges[1, e], edge_type[e] = op, machine_node + m, ON_MACHINE
+                edge_features[e, 0] = state.duration[row, x] * unit
+                e += 1
+    for m in range(num_machines):
+        node = machine_node + m
+        node_type[node] = MACHINE
+        nodes[node, 4] = state.load[row, m] * scale
+        node_state[node, 2] = state.load[row, m] * scale
+
+
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+def _touch_candidates(state, observation, row, job, width):
+    """Write the nodes of a job's candidates; clear the rows it no longer needs."""
+    job_node = state.start.shape[1]
+    machine_node = job_node + state.job_ready.shape[1]
+    op, end = state.next_operation[row, job], state.first_operation[row, job + 1]
+    first = state.first_alternative[row, op]
+    alternatives = state.first_alternative[row, op + 1] - first if op < end else 0
+    for k in range(width):
+        nodes = observation.candidate_nodes[row, job * width + k]
+        if k < alternatives:
+            nodes[0] = op
+            nodes[1] = op + 1 if op + 1 < end else -1
+            nodes[2] = job_node + job
+            nodes[3] = machine_node + state.machine[row, first + k]
+        else:
+            nodes[:] = -1
+            observation.candidates[row, job * width + k] = 0
+            observation.action_mask[row, job * width + k] = 0
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _earliest_gap(state, row, m, ready, duration):
+    """Start of the earliest idle interval of machine ``m`` from ``ready`` on that is long enough."""
+    time = ready
+    op = state.first_on_machine[row, m]
+    while op >= 0:
+        begin = state.start[row, op]
+        if time + duration <= begin:
+            return time
+        time = max(time, begin + state.duration[row, state.assigned[row, op]])
+        op = state.next_on_machine[row, op]
+    return time
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _link(state, row, m, op):
+    """Insert a scheduled operation into its machine's list, ordered by start."""
+    begin = state.start[row, op]
+    previous, current = -1, state.first_on_machine[row, m]
+    while current >= 0 and state.start[row, current] <= begin:
+        previous, current = current, state.next_on_machine[row, current]
+    state.next_on_machine[row, op] = current
+    if previous < 0:
+        state.first_on_machine[row, m] = op
+    else:
+        state.next_on_machine[row, previous] = op
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _refresh_gaps(state, row, job, machine, width):
+    """Insert mode: earliest starts of the candidates of ``job`` and of those on ``machine``."""
+    for j in range(state.sizes[row, 0]):
+        op = state.next_operation[row, j]
+        if op == state.first_operation[row, j + 1]:
+            continue
+        first = state.first_alternative[row, op]
+        for k in range(state.first_alternative[row, op + 1] - first):
+            m = state.machine[row, first + k]
+            if j == job or m == machine:
+                state.earliest[row, j * width + k] = _earliest_gap(
+                    state, row, m, state.job_ready[row, j], state.duration[row, first + k]
+                )
+
+
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+def _schedule(state, observation, row, action, width, decode):
+    """Put the candidate into the schedule at its earliest start."""
+    job = action // width
+    op = state.next_operation[row, job]
+    first, last = state.first_alternative[row, op], state.first_alternative[row, op + 1]
+    chosen = first + action % width
+    m, duration = state.machine[row, chosen], state.duration[row, chosen]
+    begin = state.earliest[row, action]
+    end = begin + duration
+    state.start[row, op] = begin
+    state.assigned[row, op] = chosen
+    state.next_operation[row, job] = op + 1
+    state.job_ready[row, job] = end
+    state.machine_ready[row, m] = max(state.machine_ready[row, m], end)
+    totals = state.totals[row]
+    totals[COMPLETION] = max(totals[COMPLETION], end)
+    totals[SCHEDULED] += 1
+    totals[WORK_LEFT] -= state.shortest[row, op]
+    if last == first + 1:
+        state.fixed_load[row, m] -= duration
+    scale = state.scale[row, 1]
+    node_state = observation.node_state[row]
+    job_node = state.start.shape[1]
+    machine_node = job_node + state.job_ready.shape[1]
+    for x in range(first, last):
+        other = state.machine[row, x]
+        state.load[row, other] = max(
+            state.load[row, other] - f32(state.duration[row, x] / (last - first)), f32(0)
+        )
+        node_state[machine_node + other, 2] = state.load[row, other] * scale
+    node_state[op, 0] = 1
+    node_state[op, 1] = end * scale
+    node_state[op, 2] = 0
+    begin_op, end_op = state.first_operation[row, job], state.first_operation[row, job + 1]
+    node_state[job_node + job, 0] = (op + 1 - begin_op) / (end_op - begin_op)
+    node_state[job_node + job, 1] = end * scale
+    node_state[job_node + job, 2] = state.tail[row, op + 1] * scale if op + 1 < end_op else 0
+    node_state[machine_node + m, 1] = state.machine_ready[row, m] * scale
+    total = observation.nodes[row, machine_node + m, 4]
+    if total > 0:
+        node_state[machine_node + m, 0] = 1 - node_state[machine_node + m, 2] / total
+    _touch_candidates(state, observation, row, job, width)
+    if decode == INSERT:
+        _link(state, row, m, op)
+        _refresh_gaps(state, row, job, m, width)
+
+
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+def _survey(state, row, width, decode):
+    """Earliest starts, queues and the bound.
+
+    Returns:
+        earliest start of any candidate, earliest completion of any, and the candidate that attains
+        the latter with its machine.
+    """
+    num_jobs, num_machines = state.sizes[row, 0], state.sizes[row, 1]
+    next_operation, job_ready = state.next_operation[row], state.job_ready[row]
+    machine_ready, earliest = state.machine_ready[row], state.earliest[row]
+    first_operation, first_alternative = state.first_operation[row], state.first_alternative[row]
+    machine, duration = state.machine[row], state.duration[row]
+    queue, queue_next = state.queue[row], state.queue_next[row]
+    queue_size, queue_work = state.queue_size[row], state.queue_work[row]
+    tail, shortest, fixed_load = state.tail[row], state.shortest[row], state.fixed_load[row]
+    totals = state.totals[row]
+    bound = max(totals[BOUND], totals[COMPLETION])
+    ready_sum = 0
+    for m in range(num_machines):
+        queue[m] = -1
+        queue_size[m] = 0
+        queue_work[m] = 0
+        ready_sum += machine_ready[m]
+        if decode != INSERT and fixed_load[m] > 0:
+            bound = max(bound, machine_ready[m] + fixed_load[m])
+    if decode != INSERT and width > 1:
+        bound = max(bound, (ready_sum + totals[WORK_LEFT] + num_machines - 1) // num_machines)
+    first = np.int32(2**31 - 1)
+    first_end = np.int32(2**31 - 1)
+    first_candidate, first_machine = -1, -1
+    for job in range(num_jobs):
+        op = next_operation[job]
+        if op == first_operation[job + 1]:
+            continue
+        begin = first_alternative[op]
+        best_end = np.int32(2**31 - 1)
+        for k in range(first_alternative[op + 1] - begin):
+            a = job * width + k
+            m = machine[begin + k]
+            if decode != INSERT:
+                earliest[a] = max(job_ready[job], machine_ready[m])
+            queue_next[a] = queue[m]
+            queue[m] = a
+            queue_size[m] += 1
+            queue_work[m] += duration[begin + k]
+            end = earliest[a] + duration[begin + k]
+            first = min(first, earliest[a])
+            best_end = min(best_end, end)
+            if end < first_end:
+                first_end = end
+                first_candidate, first_machine = a, m
+        bound = max(bound, best_end - shortest[op] + tail[op])
+    totals[BOUND] = bound
+    return first, first_end, first_candidate, first_machine
+
+
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+def _rivals(state, row, a, width, end):
+    """What choosing candidate ``a``, which would end at ``end``, does to its rivals.
+
+    Returns:
+        rivals, those that could start before ``end``, the shortest one, their total delay.
+        ``delay_bound[a]`` is set to the bound by the delayed rivals.
+    """
+    job = a // width
+    op = state.next_operation[row, job]
+    m = state.machine[row, state.first_alternative[row, op] + a % width]
+    rivals, blocked, delay = 0, 0, 0
+    shortest = np.int32(2**31 - 1)
+    bound = np.int32(0)
+    b = state.queue[row, m]
+    while b >= 0:
+        if b != a:
+            rival = state.next_operation[row, b // width]
+            duration = state.duration[row, state.first_alternative[row, rival] + b % width]
+            begin = state.earliest[row, b]
+            rivals += 1
+            shortest = min(shortest, duration)
+            if begin < end:
+                blocked += 1
+                delay += end - begin
+                begin = end
+            bound = max(
+                bound, begin + duration - state.shortest[row, rival] + state.tail[row, rival]
+            )
+        b = state.queue_next[row, b]
+    state.delay_bound[row, a] = bound
+    return rivals, blocked, shortest if rivals else 0, delay
+
+
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+def _soonest_alternative(state, row, op, ready):
+    """The alternative of ``op`` that would end first when appended, the operation being ready."""
+    best = state.first_alternative[row, op]
+    best_end = np.int32(2**31 - 1)
+    for x in range(best, state.first_alternative[row, op + 1]):
+        end = max(ready, state.machine_ready[row, state.machine[row, x]]) + state.duration[row, x]
+        if end < best_end:
+            best_end = end
+            best = x
+    return best
+
+
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+def _observe(state, observation, row, width, decode):
+    """Refresh bound, legality, candidate features and globals of a row."""
+    first, first_end, first_candidate, first_machine = _survey(state, row, width, decode)
+    num_jobs, num_machines, num_operations = state.sizes[row]
+    totals = state.totals[row]
+    bound = totals[BOUND]
+    unit = f32(state.scale[row, 0])
+    horizon = f32(1.0 / max(bound - first, 1))
+    quarter = f32(0.25)
+    next_operation, job_ready = state.next_operation[row], state.job_ready[row]
+    machine_ready, earliest = state.machine_ready[row], state.earliest[row]
+    first_operation, first_alternative = state.first_operation[row], state.first_alternative[row]
+    machine, duration, tail = state.machine[row], state.duration[row], state.tail[row]
+    load, delay_bound = state.load[row], state.delay_bound[row]
+    mask = observation.action_mask[row]
+    legal_count = 0
+    unfinished = 0
+    inverse_machines = f32(1) / f32(num_machines)
+    for job in range(num_jobs):
+        op, last = next_operation[job], first_operation[job + 1]
+        if op == last:
+            continue
+        unfinished += 1
+        begin = first_alternative[op]
+        best_end = earliest[job * width] + duration[begin]
+        alternatives = first_alternative[op + 1] - begin
+        for k in range(1, alternatives):
+            best_end = min(best_end, earliest[job * width + k] + duration[begin + k])
+        operations_left = last - op
+        progress = f32(1) - f32(operations_left) / f32(last - first_operation[job])
+        for k in range(alternatives):
+            a = job * width + k
+            m, d, time = machine[begin + k], duration[begin + k], earliest[a]
+            end = time + d
+            if decode == NONDELAY:
+                legal = time == first
+            elif decode == ACTIVE:
+                legal = m == first_machine and (time < first_end or a == first_candidate)
+            else:
+                legal = True
+            mask[a] = legal
+            legal_count += legal
+            rivals, blocked, shortest_rival, delay = _rivals(state, row, a, width, end)
+            c = observation.candidates[row, a]
+            c[0] = f32(d) * unit
+            c[1] = f32(job_ready[job] - first) * unit
+            c[2] = f32(machine_ready[m] - first) * unit
+            c[3] = f32(time - first) * unit
+            c[4] = f32(end - first_end) * unit
+            c[5] = f32(time - job_ready[job]) * unit
+            c[6] = f32(time - machine_ready[m]) * unit
+            c[7] = f32(bound - time - tail[op]) * unit
+            c[8] = (f32(bound - max(machine_ready[m], first)) - load[m]) * unit
+            c[9] = f32(tail[op]) * horizon
+            c[10] = load[m] * horizon
+            c[11] = f32(operations_left) * inverse_machines
+            c[12] = progress
+            c[13] = f32(rivals) * quarter
+            c[14] = f32(blocked) * quarter
+            c[15] = f32(shortest_rival) * unit
+            c[16] = f32(delay) * unit
+            c[17] = f32(delay_bound[a] - bound) * unit if rivals else f32(0)
+            ready = end
+            if op + 1 < last:
+                x = _soonest_alternative(state, row, op + 1, ready)
+                following = machine[x]
+                c[19] = f32(duration[x]) * unit
+                c[20] = f32(machine_ready[following] - ready) * unit
+                c[21] = load[following] * horizon
+                c[22] = f32(state.queue_size[row, following]) * quarter
+                c[23] = f32(state.queue_work[row, following]) * unit
+                ready = max(ready, machine_ready[following]) + duration[x]
+            else:
+                for i in range(19, 24):
+                    c[i] = 0
+            if op + 2 < last:
+                x = _soonest_alternative(state, row, op + 2, ready)
+                following = machine[x]
+                c[24] = f32(duration[x]) * unit
+                c[25] = f32(machine_ready[following] - ready) * unit
+                c[26] = load[following] * horizon
+            else:
+                for i in range(24, 27):
+                    c[i] = 0
+            c[27] = op + 1 == last
+            c[28] = f32(d - state.shortest[row, op]) * unit
+            c[29] = f32(end - best_end) * unit
+            c[30] = legal
+    _mark_least_delay(state, observation, row)
+    g = observation.globals[row]
+    g[0] = totals[SCHEDULED] / num_operations
+    g[1] = (bound - totals[INITIAL_BOUND]) * state.scale[row, 1]
+    left = num_operations - totals[SCHEDULED]
+    if left == 0:
+        g[2:] = 0
+        return
+    g[2] = first / max(bound, 1)
+    g[3] = (bound - first) * unit * f32(0.01)
+    g[4] = legal_count / unfinished
+    g[5] = unfinished / num_jobs
+    g[6] = num_jobs * inverse_machines * quarter
+    g[7] = left / unfinished * inverse_machines
+
+
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+def _mark_least_delay(state, observation, row):
+    """Feature ``least_bound_increase``: the candidates of a machine whose choice delays least."""
+    for m in range(state.sizes[row, 1]):
+        least = np.int32(2**31 - 1)
+        a = state.queue[row, m]
+        while a >= 0:
+            least = min(least, state.delay_bound[row, a])
+            a = state.queue_next[row, a]
+        a = state.queue[row, m]
+        while a >= 0:
+            observation.candidates[row, a, 18] = state.delay_bound[row, a] == least
+            a = state.queue_next[row, a]
+
+
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+def _step_row(state, observation, row, action, width, decode, terminated):
+    """One decision; returns the reward."""
+    before = state.totals[row, BOUND]
+    _schedule(state, observation, row, action, width, decode)
+    _observe(state, observation, row, width, decode)
+    terminated[row] = state.totals[row, SCHEDULED] == state.sizes[row, 2]
+    return (before - state.totals[row, BOUND]) * state.scale[row, 1]
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def step(state, observation, actions, rewards, terminated, width, decode):
+    """Apply ``actions`` to every row (-1: leave it), see ``Problem.step``."""
+    for row in range(len(actions)):
+        rewards[row] = 0
+        if actions[row] >= 0:
+            rewards[row] = _step_row(
+                state, observation, row, actions[row], width, decode, terminated
+            )
+
+
+@njit(cache=True, error_model="numpy", _nrt=False, parallel=True)
+def step_parallel(state, observation, actions, rewards, terminated, width, decode):
+    """The same with rows shared among threads."""
+    for row in prange(len(actions)):
+        rewards[row] = 0
+        if actions[row] >= 0:
+            rewards[row] = _step_row(
+                state, observation, row, actions[row], width, decode, terminated
+            )

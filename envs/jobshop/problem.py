@@ -1,0 +1,259 @@
+"""The job shop and the flexible job shop as a :class:`~makespan.envs.core.problem.Problem`."""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from typing import Any, ClassVar, Self
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from makespan.envs.core.compiled import entry_point
+from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
+from makespan.envs.core.observation import Observation, ObservationSpec
+from makespan.envs.core.problem import Problem
+from makespan.envs.jobshop import kernel
+from makespan.envs.jobshop.instance import JobShopInstance
+from makespan.envs.jobshop.kernel import State
+from makespan.envs.jobshop.solution import JobShopSolution
+
+#: Rows from which a step is shared among threads; below, launching them costs more than it saves.
+PARALLEL_ROWS = 256
+
+
+class JobShopProblem(Problem[JobShopInstance]):
+    """Schedules operations one by one to minimise the makespan.
+
+    Args:
+        max_jobs, max_machines, max_operations: sizes to pad to.
+        max_alternatives: K, largest number of alternatives of an operation. Candidate
+            ``job * K + k`` is alternative k of the job's next operation.
+        decode: schedule-generation scheme, see :mod:`makespan.envs.jobshop.kernel`.
+
+    Raises:
+        UnknownNameError: for an unknown decode mode.
+    """
+
+    name: ClassVar[str] = "jobshop"
+
+    def __init__(
+        self,
+        max_jobs: int,
+        max_machines: int,
+        max_operations: int,
+        max_alternatives: int = 1,
+        decode: str = "active",
+    ) -> None:
+        if decode not in kernel.DECODE_MODES:
+            raise UnknownNameError("decode mode", decode, kernel.DECODE_MODES)
+        self.max_jobs = max_jobs
+        self.max_machines = max_machines
+        self.max_operations = max_operations
+        self.max_alternatives = max_alternatives
+        self.decode = decode
+        self._decode = kernel.DECODE_MODES.index(decode)
+        self.spec = ObservationSpec(
+            max_nodes=max_operations + max_jobs + max_machines,
+            max_edges=max_operations * (2 + max_alternatives),
+            max_candidates=max_jobs * max_alternatives,
+            node_types=kernel.NODE_TYPES,
+            edge_types=kernel.EDGE_TYPES,
+            node_features=kernel.NODE_FEATURES,
+            node_state_features=kernel.NODE_STATE_FEATURES,
+            edge_features=kernel.EDGE_FEATURES,
+            candidate_features=kernel.CANDIDATE_FEATURES,
+            candidate_roles=kernel.CANDIDATE_ROLES,
+            global_features=kernel.GLOBAL_FEATURES,
+        )
+
+    @classmethod
+    def for_instances(cls, instances: Sequence[JobShopInstance], decode: str = "active") -> Self:
+        """The smallest problem that holds all ``instances``; raises UsageError for none."""
+        if not instances:
+            raise UsageError("instances: found none, expected at least one")
+        return cls(
+            max_jobs=max(i.num_jobs for i in instances),
+            max_machines=max(i.num_machines for i in instances),
+            max_operations=max(i.num_operations for i in instances),
+            max_alternatives=max(i.max_alternatives for i in instances),
+            decode=decode,
+        )
+
+    def options(self) -> dict[str, Any]:
+        """``{"decode": mode}``."""
+        return {"decode": self.decode}
+
+    def fits(self, instance: JobShopInstance) -> str | None:
+        """None when the instance fits, else what is too large."""
+        for what, found, limit in (
+            ("jobs", instance.num_jobs, self.max_jobs),
+            ("machines", instance.num_machines, self.max_machines),
+            ("operations", instance.num_operations, self.max_operations),
+            ("alternatives per operation", instance.max_alternatives, self.max_alternatives),
+        ):
+            if found > limit:
+                return f"{instance.name}: {found} {what}, the problem was made for {limit}"
+        return None
+
+    def allocate(self, batch: int) -> State:
+        """Arrays for ``batch`` job shops."""
+        jobs, machines, operations = self.max_jobs, self.max_machines, self.max_operations
+        candidates = self.spec.max_candidates
+        alternatives = operations * self.max_alternatives
+        columns = {
+            "sizes": 3,
+            "first_operation": jobs + 1,
+            "first_alternative": operations + 1,
+            "machine": alternatives,
+            "duration": alternatives,
+            "tail": operations,
+            "shortest": operations,
+            "scale": 2,
+            "next_operation": jobs,
+            "job_ready": jobs,
+            "machine_ready": machines,
+            "fixed_load": machines,
+            "load": machines,
+            "earliest": candidates,
+            "start": operations,
+            "assigned": operations,
+            "first_on_machine": machines,
+            "next_on_machine": operations,
+            "totals": 5,
+            "queue": machines,
+            "queue_next": candidates,
+            "queue_size": machines,
+            "queue_work": machines,
+            "delay_bound": candidates,
+        }
+        dtypes = {"scale": np.float64, "load": np.float32}
+        return State(
+            **{
+                field: np.zeros((batch, width), dtype=dtypes.get(field, np.int32))
+                for field, width in columns.items()
+            }
+        )
+
+    def load(
+        self, state: State, observation: Observation, row: int, instance: JobShopInstance
+    ) -> None:
+        """Put ``instance`` into ``row``; raises InstanceError when it is too large."""
+        problem = self.fits(instance)
+        if problem is not None:
+            raise InstanceError(problem)
+        kernel.load_row(
+            state,
+            observation,
+            row,
+            instance.num_machines,
+            instance.job_offsets,
+            instance.alternative_offsets,
+            instance.machines,
+            instance.durations,
+            self.max_alternatives,
+            self._decode,
+        )
+
+    def step(
+        self,
+        state: State,
+        observation: Observation,
+        actions: NDArray[np.int64],
+        rewards: NDArray[np.float64],
+        terminated: NDArray[np.bool_],
+    ) -> None:
+        """One decision per row, see :meth:`Problem.step`."""
+        self.bind_step(state, observation, actions, rewards, terminated)()
+
+    def bind_step(
+        self,
+        state: State,
+        observation: Observation,
+        actions: NDArray[np.int64],
+        rewards: NDArray[np.float64],
+        terminated: NDArray[np.bool_],
+    ) -> Callable[[], None]:
+        """:meth:`step` on these arrays, in threads when there are rows enough to pay for them."""
+        parallel = len(actions) >= PARALLEL_ROWS and numba.get_num_threads() > 1
+        return partial(
+            self._parallel_step if parallel else self._serial_step,
+            state,
+            observation,
+            actions,
+            rewards,
+            terminated,
+            self.max_alternatives,
+            self._decode,
+        )
+
+    @cached_property
+    def _serial_step(self) -> Callable[..., None]:
+        return self._compiled(kernel.step)
+
+    @cached_property
+    def _parallel_step(self) -> Callable[..., None]:
+        return self._compiled(kernel.step_parallel)
+
+    def _compiled(self, step: Any) -> Callable[..., None]:
+        return entry_point(
+            step,
+            self.allocate(1),
+            self.spec.allocate(1),
+            np.zeros(1, dtype=np.int64),
+            np.zeros(1),
+            np.zeros(1, dtype=np.bool_),
+            self.max_alternatives,
+            self._decode,
+        )
+
+    def solution(self, state: State, row: int) -> JobShopSolution:
+        """The schedule of a finished row."""
+        return JobShopSolution(**self.scheduled(state, row))
+
+    def scheduled(self, state: State, row: int) -> dict[str, NDArray[np.int64]]:
+        """Columns jobs, positions, machines, starts, ends (n,) of the operations scheduled so far."""
+        num_jobs, _, num_operations = state.sizes[row]
+        offsets = state.first_operation[row, : num_jobs + 1].astype(np.int64)
+        operations = np.flatnonzero(state.start[row, :num_operations] >= 0)
+        jobs = np.searchsorted(offsets, operations, side="right") - 1
+        alternatives = state.assigned[row, operations]
+        starts = state.start[row, operations].astype(np.int64)
+        return {
+            "jobs": jobs,
+            "positions": operations - offsets[jobs],
+            "machines": state.machine[row, alternatives].astype(np.int64),
+            "starts": starts,
+            "ends": starts + state.duration[row, alternatives],
+        }
+
+    def render(self, state: State, row: int) -> NDArray[np.uint8]:
+        """A Gantt chart of the operations scheduled so far."""
+        from makespan.envs.jobshop.render import rgb_array
+
+        return rgb_array(
+            self.scheduled(state, row),
+            num_machines=int(state.sizes[row, 1]),
+            num_jobs=int(state.sizes[row, 0]),
+            lower_bound=int(state.totals[row, kernel.INITIAL_BOUND]),
+        )
+
+    def worst_case_reward(self, state: State, row: int) -> float:
+        """As if all remaining work were done one operation after the other."""
+        totals = state.totals[row]
+        worst = int(totals[kernel.COMPLETION]) + self._longest_work_left(state, row)
+        return float((totals[kernel.BOUND] - worst) * state.scale[row, 1])
+
+    def _longest_work_left(self, state: State, row: int) -> int:
+        num_operations = state.sizes[row, 2]
+        first = state.first_alternative[row, :num_operations]
+        used = state.first_alternative[row, num_operations]
+        longest = np.maximum.reduceat(state.duration[row, :used], first)
+        return int(longest[state.start[row, :num_operations] < 0].sum())
+
+    def metrics(self, state: State, row: int) -> dict[str, float]:
+        """Makespan (the bound before the end) and initial lower bound, in time units."""
+        totals = state.totals[row]
+        return {
+            "objective": float(totals[kernel.BOUND]),
+            "lower_bound": float(totals[kernel.INITIAL_BOUND]),
+        }
