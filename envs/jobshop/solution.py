@@ -1,0 +1,296 @@
+"""A job-shop schedule and its validator, written from the definition alone.
+
+Definition: every operation is processed once, on one of its machines, for its processing time,
+without interruption and not before time 0; an operation starts when its predecessor in the job has
+ended or later; of two operations on a machine one ends before the other starts. So an operation of
+length zero may lie between two others, or at the start or end of one, but not inside.
+Source: Pinedo, Scheduling: Theory, Algorithms, and Systems, chapter 7.
+"""
+
+import reprlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from makespan.envs.core.errors import InvalidSolutionError
+from makespan.envs.jobshop.instance import JobShopInstance
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ("jobs", "positions", "machines", "starts", "ends")
+
+
+class Row(NamedTuple):
+    """One scheduled operation, in Python integers, which do not overflow."""
+
+    job: int
+    operation: int  # position in the job, from 0
+    machine: int
+    start: int
+    end: int
+
+    def __str__(self) -> str:
+        return f"{_label(self.job, self.operation)} ({self.start} to {self.end})"
+
+
+@dataclass(frozen=True, eq=False)
+class JobShopSolution:
+    """When and where each operation is processed, as columns of equal length, in any order.
+
+    A solution may be wrong or incomplete; :meth:`validate` tells.
+
+    Attributes:
+        jobs: (n,) int64, job of each scheduled operation, from 0.
+        positions: (n,) int64, its position in the job, from 0.
+        machines: (n,) int64, its machine, from 0.
+        starts: (n,) int64, in the instance's time unit.
+        ends: (n,) int64.
+
+    Raises:
+        InvalidSolutionError: when a column is not a vector of integers or lengths differ.
+    """
+
+    kind: ClassVar[str] = "job-shop-solution"
+    version: ClassVar[int] = 1
+
+    jobs: NDArray[np.int64]
+    positions: NDArray[np.int64]
+    machines: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        for column in COLUMNS:
+            object.__setattr__(self, column, _column(getattr(self, column), column))
+        lengths = {column: len(getattr(self, column)) for column in COLUMNS}
+        if len(set(lengths.values())) > 1:
+            raise _malformed(f"columns: found the lengths {lengths}, expected equal")
+
+    @classmethod
+    def from_operations(
+        cls, instance: JobShopInstance, machines: ArrayLike, starts: ArrayLike
+    ) -> Self:
+        """Build from one machine and one start per operation, in the order of the instance.
+
+        Args:
+            instance: gives the durations.
+            machines: (operations,) the machine chosen for each operation.
+            starts: (operations,) start times.
+
+        Raises:
+            InvalidSolutionError: for wrong lengths or a machine that an operation cannot use.
+        """
+        machine_column, start_column = _column(machines, "machines"), _column(starts, "starts")
+        count = instance.num_operations
+        if len(machine_column) != count or len(start_column) != count:
+            raise _malformed(
+                f"found {len(machine_column)} machines and {len(start_column)} starts, "
+                f"expected {count}, one per operation"
+            )
+        operations = np.repeat(np.arange(count), np.diff(instance.alternative_offsets))
+        chosen = np.flatnonzero(instance.machines == machine_column[operations])
+        if len(chosen) != count:
+            wrong = np.setdiff1d(np.arange(count), operations[chosen])
+            raise InvalidSolutionError(
+                f"{instance.operation_label(operation)}: found machine "
+                f"{machine_column[operation]}, which cannot process it"
+                for operation in wrong.tolist()
+            )
+        jobs = instance.job_of_operation.astype(np.int64)
+        return cls(
+            jobs=jobs,
+            positions=np.arange(count) - instance.job_offsets[jobs],
+            machines=machine_column,
+            starts=start_column,
+            ends=start_column + instance.durations[chosen],
+        )
+
+    @property
+    def makespan(self) -> int:
+        """End of the last operation, in time units; 0 for an empty schedule."""
+        return int(self.ends.max(initial=0))
+
+    def objective(self, instance: JobShopInstance) -> float:
+        """The makespan; ``instance`` is not needed but part of the contract."""
+        return float(self.makespan)
+
+    def validate(self, instance: JobShopInstance) -> None:
+        """Raise InvalidSolutionError listing every violated constraint with numbers."""
+        durations = _durations(instance)
+        rows = list(self.rows())
+        known = [row for row in rows if (row.job, row.operation) in durations]
+        violations = [
+            *_uncounted(rows, durations),
+            *(sentence for row in known for sentence in _wrong_by_itself(row, durations)),
+            *_out_of_order(known),
+            *_overlapping(known),
+        ]
+        if violations:
+            raise InvalidSolutionError(violations)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, JobShopSolution):
+            return NotImplemented
+        return sorted(self.rows()) == sorted(other.rows())
+
+    def __hash__(self) -> int:
+        return hash(tuple(sorted(self.rows())))
+
+    def rows(self) -> Iterator[Row]:
+        """The scheduled operations in the order of the columns."""
+        return map(Row, *(getattr(self, column).tolist() for column in COLUMNS))
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One line per operation, by job and position: job, operation, machine, start, end."""
+        import pandas as pd
+
+        return pd.DataFrame(sorted(self.rows()), columns=list(Row._fields))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data from which :meth:`from_dict` rebuilds the solution."""
+        return {
+            "kind": self.kind,
+            "version": self.version,
+            "makespan": self.makespan,
+            "operations": [row._asdict() for row in sorted(self.rows())],
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Rebuild a solution.
+
+        Raises:
+            InvalidSolutionError: naming the field at fault, whatever ``data`` is; also when the
+                makespan it states is not that of its operations.
+        """
+        if not isinstance(data, dict):
+            raise _malformed(f"found {reprlib.repr(data)}, expected an object")
+        for field, expected in (("kind", cls.kind), ("version", cls.version)):
+            if data.get(field) != expected:
+                found = reprlib.repr(data.get(field))
+                raise _malformed(f"field '{field}': found {found}, expected {expected!r}")
+        operations = data.get("operations")
+        if not isinstance(operations, list):
+            found = reprlib.repr(operations)
+            raise _malformed(f"field 'operations': found {found}, expected a list")
+        rows = [_row(operation, index) for index, operation in enumerate(operations)]
+        jobs, positions, machines, starts, ends = np.array(rows, dtype=np.int64).reshape(-1, 5).T
+        solution = cls(jobs, positions, machines, starts, ends)
+        if data.get("makespan") != solution.makespan:
+            raise _malformed(
+                f"field 'makespan': found {reprlib.repr(data.get('makespan'))}, "
+                f"but the operations end at {solution.makespan}"
+            )
+        return solution
+
+
+Durations = dict[tuple[int, int], dict[int, int]]
+
+
+def _durations(instance: JobShopInstance) -> Durations:
+    """``{(job, position): {machine: duration}}`` of all operations."""
+    machines, durations = instance.machines.tolist(), instance.durations.tolist()
+    table: Durations = {}
+    operation = 0
+    for job, length in enumerate(np.diff(instance.job_offsets).tolist()):
+        for position in range(length):
+            first, last = instance.alternative_offsets[operation : operation + 2].tolist()
+            table[job, position] = dict(
+                zip(machines[first:last], durations[first:last], strict=True)
+            )
+            operation += 1
+    return table
+
+
+def _uncounted(rows: list[Row], durations: Durations) -> Iterator[str]:
+    """Operations that are not there exactly once."""
+    times = dict.fromkeys(durations, 0)
+    for row in rows:
+        if (row.job, row.operation) in times:
+            times[row.job, row.operation] += 1
+        else:
+            yield f"{_label(row.job, row.operation)}: unknown, the instance has no such operation"
+    for (job, operation), found in times.items():
+        if found == 0:
+            yield f"{_label(job, operation)}: missing"
+        elif found > 1:
+            yield f"{_label(job, operation)}: found {found} times, expected once"
+
+
+def _wrong_by_itself(row: Row, durations: Durations) -> Iterator[str]:
+    """What is wrong with an operation whatever the others do."""
+    if row.start < 0:
+        yield f"{row}: starts before time 0"
+    alternatives = durations[row.job, row.operation]
+    if row.machine not in alternatives:
+        yield f"{row}: found machine {row.machine}, expected one of {sorted(alternatives)}"
+    elif row.end - row.start != alternatives[row.machine]:
+        yield (
+            f"{row}: takes {row.end - row.start}, expected {alternatives[row.machine]} "
+            f"on machine {row.machine}"
+        )
+
+
+def _out_of_order(rows: list[Row]) -> Iterator[str]:
+    """Operations that start before their predecessor in the job has ended."""
+    for before, after in pairwise(sorted(rows)):
+        same_job = before.job == after.job and before.operation != after.operation
+        if same_job and after.start < before.end:
+            yield f"{after}: starts before its predecessor {before} has ended"
+
+
+def _overlapping(rows: list[Row]) -> Iterator[str]:
+    """Operations that start on a machine before an earlier one has left it."""
+    by_machine = sorted(rows, key=attrgetter("machine", "start", "end"))
+    for machine, group in groupby(by_machine, key=attrgetter("machine")):
+        last: Row | None = None  # of those before, the one that ends last
+        for row in group:
+            if last is not None and row.start < last.end:
+                yield f"machine {machine}: {last} and {row} overlap"
+            if last is None or row.end > last.end:
+                last = row
+
+
+def _malformed(sentence: str) -> InvalidSolutionError:
+    return InvalidSolutionError([sentence])
+
+
+def _label(job: int, operation: int) -> str:
+    return f"job {job}, operation {operation}"
+
+
+def _column(values: ArrayLike, name: str) -> NDArray[np.int64]:
+    """A read-only int64 copy of ``values``; raises InvalidSolutionError."""
+    try:
+        array = np.asarray(values)
+        fits = array.ndim == 1 and (not array.size or array.dtype.kind in "iu")
+    except (ValueError, TypeError, OverflowError):
+        fits = False
+    if not fits or (array.dtype.kind == "u" and array.max(initial=0) > np.iinfo(np.int64).max):
+        raise _malformed(
+            f"column {name}: found {reprlib.repr(values)}, expected a vector of 64-bit integers"
+        )
+    column = array.astype(np.int64)
+    column.flags.writeable = False
+    return column
+
+
+def _row(operation: Any, index: int) -> Row:
+    """One operation of the JSON form; raises InvalidSolutionError."""
+    if not isinstance(operation, dict) or set(operation) != set(Row._fields):
+        raise _malformed(
+            f"operations[{index}]: found {reprlib.repr(operation)}, "
+            f"expected an object with {', '.join(Row._fields)}"
+        )
+    for field, value in operation.items():
+        if type(value) is not int or abs(value) >= 2**62:
+            raise _malformed(
+                f"operations[{index}]: {field}: found {reprlib.repr(value)}, expected an integer"
+            )
+    return Row(**operation)
