@@ -1,0 +1,278 @@
+"""Gantt charts of job-shop schedules: one row per machine, one colour per job.
+
+Colours follow Petroff, Accessible color sequences for data visualization, arXiv 2107.02270 (2021):
+ten colours that remain apart with colour-vision deficiencies. From the eleventh job on they return
+lighter, then darker; beyond thirty jobs the numbers on the bars tell jobs apart.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from makespan.envs.core.family import BestKnown
+from makespan.envs.jobshop.instance import JobShopInstance
+from makespan.envs.jobshop.solution import JobShopSolution
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BASE_COLOURS = (
+    "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6",
+    "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
+)  # fmt: skip
+INK, PALE, BOUND_COLOUR = "#1b1f24", "#f1f2f4", "#00687a"
+BAR_HEIGHT = 0.84  # of a machine's row
+LABEL_SIZES = (8.5, 7.0, 6.0, 5.0)  # points, the largest that fits is taken
+DPI = 110
+
+
+@dataclass(frozen=True)
+class Bars:
+    """What a chart shows: the scheduled operations, as columns of equal length n.
+
+    Attributes:
+        jobs, machines: (n,) int64, job and machine of each operation.
+        starts, ends: (n,) int64, in the instance's time unit.
+        num_jobs, num_machines: of the whole instance, so that colours and rows do not depend on
+            how much is scheduled.
+    """
+
+    jobs: NDArray[np.int64]
+    machines: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    num_jobs: int
+    num_machines: int
+
+    @property
+    def makespan(self) -> int:
+        """End of the last operation; 0 when nothing is scheduled."""
+        return int(self.ends.max(initial=0))
+
+
+def draw(
+    instance: JobShopInstance,
+    solution: JobShopSolution,
+    path: Path,
+    *,
+    policy: str = "",
+    lower_bound: float | None = None,
+    best_known: BestKnown | None = None,
+) -> None:
+    """Draw a schedule into a picture file; the suffix of ``path`` chooses the format.
+
+    The same arguments give the same bytes.
+
+    Args:
+        instance: what was solved.
+        solution: the schedule.
+        path: of the picture, ending in ``.png``, ``.svg`` or ``.pdf``.
+        policy: what made the schedule, for the title.
+        lower_bound: on the makespan; drawn as a line.
+        best_known: the title states the gap to its upper bound, else the gap to ``lower_bound``.
+    """
+    from matplotlib import rc_context, style
+
+    columns = (solution.jobs, solution.machines, solution.starts, solution.ends)
+    bars = Bars(*columns, instance.num_jobs, instance.num_machines)
+    if best_known is not None:
+        lower_bound = max(best_known.lower_bound, lower_bound or 0)
+    busiest = int(np.bincount(bars.machines, minlength=1).max())
+    width = float(np.clip(7 + 0.2 * busiest, 9, 27))
+    headline = [f"{instance.name} ({instance.num_jobs} jobs, {instance.num_machines} machines)"]
+    headline += [policy] if policy else []
+    with style.context("default"), rc_context({"svg.hashsalt": "makespan"}):
+        figure = _figure(bars, width, lower_bound, horizon=None)
+        _write_titles(figure, ", ".join(headline), _gap_sentence(bars, lower_bound, best_known))
+        figure.savefig(path, dpi=DPI, metadata=_without_date(path))
+
+
+def rgb_array(
+    jobs: ArrayLike,
+    machines: ArrayLike,
+    starts: ArrayLike,
+    ends: ArrayLike,
+    *,
+    num_jobs: int,
+    num_machines: int,
+    lower_bound: float | None = None,
+    horizon: float | None = None,
+    title: str = "",
+) -> NDArray[np.uint8]:
+    """A complete or partial schedule as pixels, for ``render_mode="rgb_array"``.
+
+    Args:
+        jobs, machines, starts, ends: (n,) columns of the operations scheduled so far; n may be 0.
+        num_jobs, num_machines: of the instance.
+        lower_bound: on the makespan; drawn as a line.
+        horizon: end of the time axis; give the same one to all frames of a film.
+        title: above the chart.
+
+    Returns:
+        (height, width, 3) uint8; the size depends on the number of machines alone.
+    """
+    from matplotlib import style
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    bars = Bars(
+        np.asarray(jobs, dtype=np.int64),
+        np.asarray(machines, dtype=np.int64),
+        np.asarray(starts, dtype=np.int64),
+        np.asarray(ends, dtype=np.int64),
+        num_jobs,
+        num_machines,
+    )
+    with style.context("default"):
+        figure = _figure(bars, 10, lower_bound, horizon)
+        _write_titles(figure, title, f"{len(bars.jobs)} operations scheduled")
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()  # type: ignore[no-untyped-call]
+        pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+        return pixels[..., :3].copy()
+
+
+def job_colours(num_jobs: int) -> NDArray[np.float64]:
+    """(num_jobs, 3) red, green and blue in 0..1; they repeat after 30 jobs."""
+    from matplotlib.colors import to_rgba_array
+
+    base = to_rgba_array(BASE_COLOURS)[:, :3]
+    shades = np.concatenate([base, 0.5 + 0.5 * base, 0.58 * base])
+    return shades[np.arange(num_jobs) % len(shades)]
+
+
+def _figure(bars: Bars, width: float, lower_bound: float | None, horizon: float | None) -> "Figure":
+    """The chart without its title; ``width`` in inches."""
+    from matplotlib.figure import Figure
+
+    height = 1.45 + 0.3 * bars.num_machines
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    left, right, bottom, top = 0.6, 0.2, 0.5, 0.85  # inches
+    axes = figure.add_axes(
+        (left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height)
+    )
+    end = horizon or max(bars.makespan, lower_bound or 0, 1)
+    axes.set_xlim(0, end * 1.01)
+    axes.set_ylim(bars.num_machines - 0.5, -0.5)
+    _style_axes(axes, bars.num_machines)
+    pixels_per_unit = (width - left - right) * DPI / (end * 1.01)
+    pixels = (bars.ends - bars.starts).astype(np.float64) * pixels_per_unit
+    _draw_bars(axes, bars, pixels)
+    _label_bars(axes, bars, pixels)
+    _draw_bounds(axes, bars.makespan, lower_bound)
+    return figure
+
+
+def _style_axes(axes: "Axes", num_machines: int) -> None:
+    """Machine names on the left, time below, a pale band behind each machine."""
+    rows = range(num_machines)
+    axes.barh(rows, axes.get_xlim()[1], height=BAR_HEIGHT, color=PALE, zorder=0)
+    axes.set_yticks(rows, [f"M{machine}" for machine in rows], fontsize=8.5, color=INK)
+    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="x", labelsize=8.5, labelcolor=INK, color=INK)
+    axes.set_xlabel("time (bars carry the number of their job)", fontsize=8.5, color=INK)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+
+
+def _draw_bars(axes: "Axes", bars: Bars, pixels: NDArray[np.float64]) -> None:
+    """All bars as one collection; a bar of a few pixels has no white edge, which would hide it."""
+    from matplotlib.collections import PolyCollection
+
+    low = bars.machines - BAR_HEIGHT / 2
+    high = low + BAR_HEIGHT
+    x = np.stack([bars.starts, bars.ends, bars.ends, bars.starts], axis=-1)
+    y = np.stack([low, low, high, high], axis=-1)
+    axes.add_collection(
+        PolyCollection(
+            list(np.stack([x, y], axis=-1)),  # n times (4, 2)
+            facecolors=job_colours(bars.num_jobs)[bars.jobs],
+            edgecolors="white",
+            linewidths=np.where(pixels < 4, 0, 0.6),
+            zorder=2,
+        )
+    )
+
+
+def _label_bars(axes: "Axes", bars: Bars, pixels: NDArray[np.float64]) -> None:
+    """Write the job's number into each bar with room for it."""
+    colours = job_colours(bars.num_jobs)
+    light = colours @ (0.299, 0.587, 0.114) > 0.52
+    for job, machine, middle, room in zip(
+        bars.jobs.tolist(),
+        bars.machines.tolist(),
+        ((bars.starts + bars.ends) / 2).tolist(),
+        (pixels - 2).tolist(),
+        strict=True,
+    ):
+        width_per_point = 0.64 * len(str(job)) * DPI / 72
+        size = next((size for size in LABEL_SIZES if width_per_point * size <= room), None)
+        if size is not None:
+            axes.text(
+                middle,
+                machine,
+                str(job),
+                fontsize=size,
+                color=INK if light[job] else "white",
+                ha="center",
+                va="center_baseline",
+                zorder=3,
+            )
+
+
+def _draw_bounds(axes: "Axes", makespan: float, lower_bound: float | None) -> None:
+    """Vertical lines at the lower bound and at the makespan, named above the chart."""
+    end = axes.get_xlim()[1]
+    if lower_bound:
+        axes.axvline(lower_bound, color=BOUND_COLOUR, linestyle=(0, (2, 1.5)), lw=1.4, zorder=4)
+    if makespan:
+        axes.axvline(makespan, color=INK, lw=1.4, zorder=4)
+    names = [(makespan, f"makespan {makespan:g}", INK)]
+    if lower_bound and lower_bound == makespan:
+        names = [(makespan, f"makespan {makespan:g} = lower bound", INK)]
+    elif lower_bound:
+        names.append((lower_bound, f"lower bound {lower_bound:g}", BOUND_COLOUR))
+    for level, (at, text, colour) in enumerate(names):
+        if at:
+            axes.annotate(
+                text,
+                (at, 1),
+                xycoords=axes.get_xaxis_transform(),
+                xytext=(0, 3 + 11 * level),
+                textcoords="offset points",
+                ha="right" if at > 0.5 * end else "left",
+                fontsize=8.5,
+                color=colour,
+            )
+
+
+def _write_titles(figure: "Figure", title: str, subtitle: str) -> None:
+    """Two lines at the top left."""
+    width, height = figure.get_size_inches()
+    x = 0.12 / width
+    figure.text(x, 1 - 0.1 / height, title, fontsize=12, weight="bold", va="top", color=INK)
+    figure.text(x, 1 - 0.36 / height, subtitle, fontsize=9.5, va="top", color=INK)
+
+
+def _gap_sentence(bars: Bars, lower_bound: float | None, best_known: BestKnown | None) -> str:
+    """How far the makespan is from the best known one, or from the lower bound."""
+    reference, name = lower_bound, "the lower bound"
+    if best_known is not None:
+        kind = "the optimum" if best_known.closed else "the best known makespan"
+        reference, name = best_known.upper_bound, f"{kind} (bounds of {best_known.as_of})"
+    if not reference:
+        return f"makespan {bars.makespan}"
+    gap = 100 * (bars.makespan / reference - 1)
+    return f"makespan {bars.makespan}, gap {gap:.2f} % to {reference:g}, {name}"
+
+
+def _without_date(path: Path) -> dict[str, None]:
+    """Metadata that leave out what would make two equal pictures differ."""
+    return {
+        ".png": {"Software": None},
+        ".svg": {"Date": None},
+        ".pdf": {"CreationDate": None},
+    }.get(path.suffix, {})
