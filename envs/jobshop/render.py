@@ -5,12 +5,13 @@ ten colours that remain apart with colour-vision deficiencies. From the eleventh
 lighter, then darker; beyond thirty jobs the numbers on the bars tell jobs apart.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from makespan.envs.core.family import BestKnown
 from makespan.envs.jobshop.instance import JobShopInstance
@@ -92,10 +93,7 @@ def draw(
 
 
 def rgb_array(
-    jobs: ArrayLike,
-    machines: ArrayLike,
-    starts: ArrayLike,
-    ends: ArrayLike,
+    scheduled: Mapping[str, NDArray[np.int64]],
     *,
     num_jobs: int,
     num_machines: int,
@@ -106,7 +104,8 @@ def rgb_array(
     """A complete or partial schedule as pixels, for ``render_mode="rgb_array"``.
 
     Args:
-        jobs, machines, starts, ends: (n,) columns of the operations scheduled so far; n may be 0.
+        scheduled: (n,) columns ``jobs``, ``machines``, ``starts``, ``ends`` of the operations
+            scheduled so far; n may be 0.
         num_jobs, num_machines: of the instance.
         lower_bound: on the makespan; drawn as a line.
         horizon: end of the time axis; give the same one to all frames of a film.
@@ -118,20 +117,14 @@ def rgb_array(
     from matplotlib import style
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    bars = Bars(
-        np.asarray(jobs, dtype=np.int64),
-        np.asarray(machines, dtype=np.int64),
-        np.asarray(starts, dtype=np.int64),
-        np.asarray(ends, dtype=np.int64),
-        num_jobs,
-        num_machines,
-    )
+    columns = {name: scheduled[name] for name in ("jobs", "machines", "starts", "ends")}
+    bars = Bars(num_jobs=num_jobs, num_machines=num_machines, **columns)
     with style.context("default"):
         figure = _figure(bars, 10, lower_bound, horizon)
         _write_titles(figure, title, f"{len(bars.jobs)} operations scheduled")
         canvas = FigureCanvasAgg(figure)
-        canvas.draw()  # type: ignore[no-untyped-call]
-        pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+        canvas.draw()
+        pixels = np.asarray(canvas.buffer_rgba())
         return pixels[..., :3].copy()
 
 
