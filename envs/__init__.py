@@ -1,0 +1,40 @@
+"""Every environment, registered with Gymnasium on import, and the families behind them."""
+
+from collections.abc import Callable
+from importlib import import_module
+
+import gymnasium
+
+from makespan.envs.core.family import Family
+
+#: Environment id -> module, maker of the single environment, maker of the vector environment.
+_ENVIRONMENTS = {
+    "makespan/JobShop-v0": ("makespan.envs.jobshop.family", "make_env", "make_vector_env"),
+    "makespan/FlexibleJobShop-v0": (
+        "makespan.envs.jobshop.family",
+        "make_flexible_env",
+        "make_flexible_vector_env",
+    ),
+}
+
+
+def _lazy(module: str) -> Callable[[], Family]:
+    def make_family() -> Family:
+        family: Family = import_module(module).make_family()
+        return family
+
+    return make_family
+
+
+#: Families by the word on the command line; calling an entry imports the family.
+FAMILIES: dict[str, Callable[[], Family]] = {"jobshop": _lazy("makespan.envs.jobshop.family")}
+
+for _id, (_module, _single, _vector) in _ENVIRONMENTS.items():
+    gymnasium.register(
+        id=_id,
+        entry_point=f"{_module}:{_single}",
+        vector_entry_point=f"{_module}:{_vector}",
+        # the environments check actions and calls themselves, and the wrappers would halve the speed
+        disable_env_checker=True,
+        order_enforce=False,
+    )

@@ -37,9 +37,10 @@ class Family:
     Attributes:
         name: the word on the command line, e.g. ``"jobshop"``.
         env_ids: ids registered with Gymnasium.
-        make_problem: ``make_problem(instances, **options)``: a problem sized for them.
+        make_problem: ``make_problem(source, **options)``: a problem sized for the instances, or
+            for all that the generator can give.
         problem_options: names of the options and their allowed values, first the default.
-        make_generator: random instances from keyword options.
+        generators: named sources of random instances (dataclasses), the first for training.
         suites: named sets of benchmark instances; a call loads them.
         read_instance: an instance from a file of any supported format.
         write_solution: write a solution beside the instance; returns the files written.
@@ -54,7 +55,7 @@ class Family:
     env_ids: tuple[str, ...]
     make_problem: Callable[..., Problem[Any]]
     problem_options: Mapping[str, tuple[str, ...]]
-    make_generator: Callable[..., Generator[Any]]
+    generators: Mapping[str, Callable[..., Generator[Any]]]
     suites: Mapping[str, Callable[[], Sequence[Any]]]
     read_instance: Callable[[Path], Any]
     write_solution: Callable[[Any, Any, Path], list[Path]]

@@ -23,6 +23,7 @@ from makespan.envs.jobshop.instance import (
     MAX_MACHINES,
     MAX_TOTAL_DURATION,
     JobShopInstance,
+    Sizes,
     rectangular_offsets,
 )
 from makespan.envs.jobshop.taillard_seeds import TAILLARD_SEEDS
@@ -57,6 +58,12 @@ class JobShopGenerator:
         _check_range("jobs", self.jobs, 1, MAX_COUNT)
         _check_range("machines", self.machines, 1, MAX_MACHINES)
         _check_range("durations", self.durations, 0, MAX_TOTAL_DURATION)
+
+    @property
+    def largest(self) -> Sizes:
+        """Sizes that no sampled instance exceeds."""
+        jobs, machines = _ends(self.jobs)[1], _ends(self.machines)[1]
+        return Sizes(jobs, machines, jobs * machines, 1)
 
     def sample(self, rng: np.random.Generator) -> JobShopInstance:
         """A fresh instance; the same generator state gives the same instance."""
@@ -119,6 +126,14 @@ class FlexibleJobShopGenerator:
         _check_range("durations", self.durations, 0, MAX_TOTAL_DURATION)
         if self.variation is not None and not 0 <= self.variation <= 1:
             raise UsageError(f"variation: found {self.variation}, expected 0 to 1, or None")
+
+    @property
+    def largest(self) -> Sizes:
+        """Sizes that no sampled instance exceeds."""
+        jobs, machines = _ends(self.jobs)[1], _ends(self.machines)[1]
+        operations = _ends(self.operations or _around(machines))[1]
+        alternatives = _ends(self.alternatives or machines)[1]
+        return Sizes(jobs, machines, jobs * operations, alternatives)
 
     def sample(self, rng: np.random.Generator) -> JobShopInstance:
         """A fresh instance; the same generator state gives the same instance."""

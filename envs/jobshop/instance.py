@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +24,15 @@ from makespan.envs.core.instance import Instance
 MAX_TOTAL_DURATION = 2**30
 #: Largest number of machines: everybody keeps arrays of that length.
 MAX_MACHINES = 2**20
+
+
+class Sizes(NamedTuple):
+    """What an instance, or the largest of many, takes up."""
+
+    jobs: int
+    machines: int
+    operations: int
+    alternatives: int  # of an operation
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,6 +192,11 @@ class JobShopInstance(Instance):
         if not self.is_flexible:
             return 1
         return int(np.diff(self.alternative_offsets).max())
+
+    @property
+    def sizes(self) -> Sizes:
+        """Jobs, machines, operations and most alternatives of an operation."""
+        return Sizes(self.num_jobs, self.num_machines, self.num_operations, self.max_alternatives)
 
     @property
     def is_flexible(self) -> bool:

@@ -13,7 +13,7 @@ from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageErro
 from makespan.envs.core.observation import Observation, ObservationSpec
 from makespan.envs.core.problem import Problem
 from makespan.envs.jobshop import kernel
-from makespan.envs.jobshop.instance import JobShopInstance
+from makespan.envs.jobshop.instance import JobShopInstance, Sizes
 from makespan.envs.jobshop.kernel import State
 from makespan.envs.jobshop.solution import JobShopSolution
 
@@ -25,8 +25,7 @@ class JobShopProblem(Problem[JobShopInstance]):
     """Schedules operations one by one to minimise the makespan.
 
     Args:
-        max_jobs, max_machines, max_operations: sizes to pad to.
-        max_alternatives: K, largest number of alternatives of an operation. Candidate
+        largest: sizes to pad to. With K the most alternatives of an operation, candidate
             ``job * K + k`` is alternative k of the job's next operation.
         decode: schedule-generation scheme, see :mod:`makespan.envs.jobshop.kernel`.
 
@@ -36,26 +35,16 @@ class JobShopProblem(Problem[JobShopInstance]):
 
     name: ClassVar[str] = "jobshop"
 
-    def __init__(
-        self,
-        max_jobs: int,
-        max_machines: int,
-        max_operations: int,
-        max_alternatives: int = 1,
-        decode: str = "active",
-    ) -> None:
+    def __init__(self, largest: Sizes, decode: str = "active") -> None:
         if decode not in kernel.DECODE_MODES:
             raise UnknownNameError("decode mode", decode, kernel.DECODE_MODES)
-        self.max_jobs = max_jobs
-        self.max_machines = max_machines
-        self.max_operations = max_operations
-        self.max_alternatives = max_alternatives
+        self.largest = largest
         self.decode = decode
         self._decode = kernel.DECODE_MODES.index(decode)
         self.spec = ObservationSpec(
-            max_nodes=max_operations + max_jobs + max_machines,
-            max_edges=max_operations * (2 + max_alternatives),
-            max_candidates=max_jobs * max_alternatives,
+            max_nodes=largest.operations + largest.jobs + largest.machines,
+            max_edges=largest.operations * (2 + largest.alternatives),
+            max_candidates=largest.jobs * largest.alternatives,
             node_types=kernel.NODE_TYPES,
             edge_types=kernel.EDGE_TYPES,
             node_features=kernel.NODE_FEATURES,
@@ -71,13 +60,8 @@ class JobShopProblem(Problem[JobShopInstance]):
         """The smallest problem that holds all ``instances``; raises UsageError for none."""
         if not instances:
             raise UsageError("instances: found none, expected at least one")
-        return cls(
-            max_jobs=max(i.num_jobs for i in instances),
-            max_machines=max(i.num_machines for i in instances),
-            max_operations=max(i.num_operations for i in instances),
-            max_alternatives=max(i.max_alternatives for i in instances),
-            decode=decode,
-        )
+        sizes = np.max([instance.sizes for instance in instances], axis=0)
+        return cls(Sizes(*sizes.tolist()), decode)
 
     def options(self) -> dict[str, Any]:
         """``{"decode": mode}``."""
@@ -85,21 +69,16 @@ class JobShopProblem(Problem[JobShopInstance]):
 
     def fits(self, instance: JobShopInstance) -> str | None:
         """None when the instance fits, else what is too large."""
-        for what, found, limit in (
-            ("jobs", instance.num_jobs, self.max_jobs),
-            ("machines", instance.num_machines, self.max_machines),
-            ("operations", instance.num_operations, self.max_operations),
-            ("alternatives per operation", instance.max_alternatives, self.max_alternatives),
-        ):
+        for what, found, limit in zip(Sizes._fields, instance.sizes, self.largest, strict=True):
             if found > limit:
                 return f"{instance.name}: {found} {what}, the problem was made for {limit}"
         return None
 
     def allocate(self, batch: int) -> State:
         """Arrays for ``batch`` job shops."""
-        jobs, machines, operations = self.max_jobs, self.max_machines, self.max_operations
-        candidates = self.spec.max_candidates
-        alternatives = operations * self.max_alternatives
+        jobs, machines, operations, width = self.largest
+        candidates = jobs * width
+        alternatives = operations * width
         columns = {
             "sizes": 3,
             "first_operation": jobs + 1,
@@ -129,8 +108,8 @@ class JobShopProblem(Problem[JobShopInstance]):
         dtypes = {"scale": np.float64, "load": np.float32}
         return State(
             **{
-                field: np.zeros((batch, width), dtype=dtypes.get(field, np.int32))
-                for field, width in columns.items()
+                field: np.zeros((batch, count), dtype=dtypes.get(field, np.int32))
+                for field, count in columns.items()
             }
         )
 
@@ -150,7 +129,7 @@ class JobShopProblem(Problem[JobShopInstance]):
             instance.alternative_offsets,
             instance.machines,
             instance.durations,
-            self.max_alternatives,
+            self.largest.alternatives,
             self._decode,
         )
 
@@ -182,7 +161,7 @@ class JobShopProblem(Problem[JobShopInstance]):
             actions,
             rewards,
             terminated,
-            self.max_alternatives,
+            self.largest.alternatives,
             self._decode,
         )
 
@@ -202,7 +181,7 @@ class JobShopProblem(Problem[JobShopInstance]):
             np.zeros(1, dtype=np.int64),
             np.zeros(1),
             np.zeros(1, dtype=np.bool_),
-            self.max_alternatives,
+            self.largest.alternatives,
             self._decode,
         )
 

@@ -1,0 +1,81 @@
+"""Files of people: text read with bounded memory and clear errors, and never half-written."""
+
+import json
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from makespan.envs.core.errors import UsageError
+
+#: Largest file that is read, in bytes; the largest published instances are far smaller.
+MAX_FILE_SIZE = 32 * 2**20
+
+
+def read_text(path: Path, error: Callable[[str], Exception]) -> str:
+    """The text of a UTF-8 file, a byte order mark left out.
+
+    Args:
+        path: of the file.
+        error: makes the exception to raise from a message, e.g. ``InstanceError``.
+
+    Raises:
+        Exception: what ``error`` makes, when the file is missing, unreadable, a folder, larger than
+            ``MAX_FILE_SIZE`` or not text.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_SIZE + 1)
+    except (OSError, ValueError) as cause:  # ValueError: a null character in the name
+        reason = getattr(cause, "strerror", None) or cause
+        raise error(f"{str(path)!r}: cannot be read: {reason}") from None
+    if len(data) > MAX_FILE_SIZE:
+        raise error(f"{path}: larger than {MAX_FILE_SIZE // 2**20} MB, the most that is read")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as cause:
+        raise error(
+            f"{path}: found byte {data[cause.start]:#04x} at offset {cause.start}, expected text "
+            "in UTF-8"
+        ) from None
+    if "\0" in text:
+        raise error(f"{path}: found a null character, expected text")
+    return text
+
+
+def parse_json(text: str, error: Callable[[str], Exception]) -> Any:
+    """The data of a JSON document.
+
+    Raises:
+        Exception: what ``error`` makes of a message that names the line, for anything else.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as cause:
+        raise error(f"line {cause.lineno}: not JSON: {cause.msg}") from None
+    except RecursionError:
+        raise error("not usable JSON: nested too deeply") from None
+    except ValueError as cause:  # an integer of thousands of digits
+        raise error(f"not usable JSON: {cause}") from None
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a UTF-8 file whole or not at all; its folder is created when missing.
+
+    Raises:
+        UsageError: when it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("w", encoding="utf-8", newline="") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as cause:
+        raise UsageError(f"{path}: cannot be written: {cause.strerror or cause}") from None
