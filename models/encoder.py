@@ -5,7 +5,6 @@ edge type with its own learned vector.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np

@@ -108,19 +108,19 @@ class _Places(NamedTuple):
 
     decisions: int
     slots: int
-    index: Tensor  # (rows,) int64, decision * slots + slot
+    place: Tensor  # (rows,) int64, decision * slots + slot
     source: Tensor  # (rows,) int64, the token of each row
 
     def pad(self, rows: Tensor, heads: int) -> Tensor:
         """(rows, heads * width) to (D, heads, slots, width), zero where there is no row."""
         padded = rows.new_zeros(self.decisions * self.slots, rows.shape[1])
-        padded = padded.index_copy(0, self.index, rows)
+        padded = padded.index_copy(0, self.place, rows)
         return padded.view(self.decisions, self.slots, heads, -1).transpose(1, 2)
 
     def unpad(self, padded: Tensor) -> Tensor:
         """The inverse of :meth:`pad`."""
         flat = padded.transpose(1, 2).reshape(self.decisions * self.slots, -1)
-        return flat[self.index]
+        return flat[self.place]
 
 
 class GraphPolicy(nn.Module):

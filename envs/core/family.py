@@ -40,7 +40,8 @@ class Family:
         make_problem: ``make_problem(source, **options)``: a problem sized for the instances, or
             for all that the generator can give.
         problem_options: names of the options and their allowed values, first the default.
-        generators: named sources of random instances (dataclasses), the first for training.
+        generators: what ``train.py NAME`` trains on: generators (dataclasses, whose fields become
+            options of the command line) with the default sizes for training.
         suites: named sets of benchmark instances; a call loads them.
         read_instance: an instance from a file of any supported format.
         write_solution: write a solution beside the instance; returns the files written.
@@ -55,7 +56,7 @@ class Family:
     env_ids: tuple[str, ...]
     make_problem: Callable[..., Problem[Any]]
     problem_options: Mapping[str, tuple[str, ...]]
-    generators: Mapping[str, Callable[..., Generator[Any]]]
+    generators: Mapping[str, Generator[Any]]
     suites: Mapping[str, Callable[[], Sequence[Any]]]
     read_instance: Callable[[Path], Any]
     write_solution: Callable[[Any, Any, Path], list[Path]]

@@ -60,8 +60,8 @@ def parse_json(text: str, error: Callable[[str], Exception]) -> Any:
         raise error(f"not usable JSON: {cause}") from None
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a UTF-8 file whole or not at all; its folder is created when missing.
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file (text in UTF-8) whole or not at all; its folder is created when missing.
 
     Raises:
         UsageError: when it cannot be written.
@@ -70,8 +70,8 @@ def write_atomically(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("w", encoding="utf-8", newline="") as file:
-                file.write(text)
+            with temporary.open("wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)

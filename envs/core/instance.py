@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from makespan.envs.core.errors import InstanceError
+from makespan.envs.core.files import parse_json
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,8 +108,4 @@ class Instance:
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Read what :meth:`to_json` wrote; raises InstanceError with the line of a syntax error."""
-        try:
-            data = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise InstanceError(f"line {error.lineno}: not JSON: {error.msg}") from None
-        return cls.from_dict(data)
+        return cls.from_dict(parse_json(text, InstanceError))

@@ -8,7 +8,7 @@ Chance lives in the instance, so ``(instance, actions)`` determines everything.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,13 @@ class Generator(Protocol[InstanceT_co]):
 
     def sample(self, rng: np.random.Generator) -> InstanceT_co:
         """A fresh instance; the same generator state gives the same instance."""
+
+
+class GrowingGenerator(Generator[InstanceT_co], Protocol[InstanceT_co]):
+    """A generator whose sizes can follow a curriculum."""
+
+    def grown(self, progress: float) -> Self:
+        """The generator with the high end of each size moved ``progress`` of the way from low."""
 
 
 class Problem(ABC, Generic[InstanceT]):

@@ -57,7 +57,9 @@ class ScorePolicy(ABC):
         self.name = name
         self.temperature = np.asarray(temperature, dtype=np.float64)
 
-    def start(self, problem: Problem[Any], state: Any, observation: Observation) -> None:
+    def start(  # noqa: B027 - most policies have nothing to prepare
+        self, problem: Problem[Any], state: Any, observation: Observation
+    ) -> None:
         """Called once after all rows are loaded."""
 
     @abstractmethod

@@ -132,7 +132,10 @@ def make_family() -> Family:
         env_ids=("makespan/JobShop-v0", "makespan/FlexibleJobShop-v0"),
         make_problem=make_problem,
         problem_options={"decode": ("active", *(m for m in DECODE_MODES if m != "active"))},
-        generators={"jobshop": JobShopGenerator, "flexible": FlexibleJobShopGenerator},
+        generators={
+            "jobshop": JobShopGenerator(jobs=(10, 20), machines=10),
+            "flexible-jobshop": FlexibleJobShopGenerator(jobs=(10, 20), machines=(5, 10)),
+        },
         suites=SUITES,
         read_instance=read_instance,
         write_solution=write_solution,

@@ -12,8 +12,8 @@ Sources:
 """
 
 import operator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,14 @@ class JobShopGenerator:
         _check_range("jobs", self.jobs, 1, MAX_COUNT)
         _check_range("machines", self.machines, 1, MAX_MACHINES)
         _check_range("durations", self.durations, 0, MAX_TOTAL_DURATION)
+
+    def grown(self, progress: float) -> Self:
+        """The same with jobs and machines up to ``progress`` of the way from low to high."""
+        return replace(
+            self,
+            jobs=_grown(self.jobs, progress),
+            machines=_grown(self.machines, progress),
+        )
 
     @property
     def largest(self) -> Sizes:
@@ -126,6 +134,14 @@ class FlexibleJobShopGenerator:
         _check_range("durations", self.durations, 0, MAX_TOTAL_DURATION)
         if self.variation is not None and not 0 <= self.variation <= 1:
             raise UsageError(f"variation: found {self.variation}, expected 0 to 1, or None")
+
+    def grown(self, progress: float) -> Self:
+        """The same with jobs and machines up to ``progress`` of the way from low to high."""
+        return replace(
+            self,
+            jobs=_grown(self.jobs, progress),
+            machines=_grown(self.machines, progress),
+        )
 
     @property
     def largest(self) -> Sizes:
@@ -222,6 +238,11 @@ def _ends(value: Range) -> tuple[int, int]:
         return int(value), int(value)
     low, high = value
     return low, high
+
+
+def _grown(value: Range, progress: float) -> Range:
+    low, high = _ends(value)
+    return low, low + round(progress * (high - low))
 
 
 def _draw(rng: np.random.Generator, value: Range) -> int:

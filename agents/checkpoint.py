@@ -1,0 +1,124 @@
+"""Checkpoints: one safetensors file, its header holding a JSON document; nothing is ever unpickled.
+
+A checkpoint is written to a temporary file and renamed, so a crash leaves the previous one.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from makespan.envs.core.errors import CheckpointError
+from makespan.envs.core.files import write_atomically
+from makespan.envs.core.observation import ObservationSpec
+from makespan.models.policy import GraphPolicy, PolicyConfig
+
+VERSION = 1
+
+#: Prefix of the tensors of the policy that a checkpoint is used for.
+POLICY = "policy."
+
+
+class Checkpoint(NamedTuple):
+    """Tensors by name, and plain data.
+
+    ``data`` always holds ``problem`` (its name), ``options`` (of the physics), ``features`` (names,
+    see :func:`feature_names`) and ``policy`` (a PolicyConfig as a dict).
+    """
+
+    tensors: dict[str, Tensor]
+    data: dict[str, Any]
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write ``checkpoint`` whole or not at all; raises UsageError when it cannot be written."""
+    tensors = {
+        name: value.detach().cpu().contiguous() for name, value in checkpoint.tensors.items()
+    }
+    header = json.dumps({"version": VERSION, **checkpoint.data})
+    write_atomically(path, save(tensors, metadata={"makespan": header}))
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read what :func:`save_checkpoint` wrote.
+
+    Raises:
+        CheckpointError: when the file is missing, damaged, not ours, or of another version.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = (file.metadata() or {}).get("makespan")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file") from None
+    except (OSError, SafetensorError) as cause:
+        raise CheckpointError(f"{path}: not a readable checkpoint: {cause}") from None
+    if header is None:
+        raise CheckpointError(f"{path}: a safetensors file, but not a checkpoint of makespan")
+    data = json.loads(header)
+    if data.pop("version", None) != VERSION:
+        raise CheckpointError(f"{path}: of another version of makespan, expected {VERSION}")
+    return Checkpoint(tensors, data)
+
+
+def feature_names(spec: ObservationSpec) -> dict[str, list[str]]:
+    """What a network depends on: the names of types, features and roles, in order."""
+    return {
+        field: list(getattr(spec, field))
+        for field in (
+            "node_types",
+            "edge_types",
+            "node_features",
+            "node_state_features",
+            "edge_features",
+            "candidate_features",
+            "candidate_roles",
+            "global_features",
+        )
+    }
+
+
+def check_features(data: dict[str, Any], name: str, spec: ObservationSpec, path: Path) -> None:
+    """Raise CheckpointError unless the checkpoint was made for this problem and these features."""
+    if data["problem"] != name:
+        raise CheckpointError(f"{path}: trained on problem {data['problem']!r}, expected {name!r}")
+    for field, expected in feature_names(spec).items():
+        found = data["features"].get(field)
+        if found != expected:
+            raise CheckpointError(
+                f"{path}: trained with other {field.replace('_', ' ')}: found {found}, expected "
+                f"{expected}; train again with this version"
+            )
+
+
+def load_policy(
+    path: Path, name: str, spec: ObservationSpec, device: torch.device | str = "cpu"
+) -> tuple[GraphPolicy, dict[str, Any]]:
+    """The policy of a checkpoint, in evaluation mode, and the checkpoint's data.
+
+    Args:
+        path: of the checkpoint.
+        name: of the problem it is wanted for.
+        spec: of that problem.
+        device: where the network is put.
+
+    Raises:
+        CheckpointError: see :func:`load_checkpoint` and :func:`check_features`.
+    """
+    checkpoint = load_checkpoint(path)
+    check_features(checkpoint.data, name, spec, path)
+    network = GraphPolicy(spec, PolicyConfig(**checkpoint.data["policy"]))
+    weights = {
+        key.removeprefix(POLICY): value
+        for key, value in checkpoint.tensors.items()
+        if key.startswith(POLICY)
+    }
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as cause:
+        raise CheckpointError(f"{path}: weights do not fit the network: {cause}") from None
+    return network.to(device).eval(), checkpoint.data

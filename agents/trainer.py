@@ -1,0 +1,315 @@
+"""The training run around an algorithm: schedule, validation, logs, checkpoints, exact resume.
+
+A run lives in a folder: ``checkpoint.safetensors`` (everything needed to go on), ``policy.safetensors``
+(the best policy on the validation instances), ``metrics.csv`` and TensorBoard event files.
+"""
+
+import csv
+import dataclasses
+import io
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from makespan.agents.checkpoint import (
+    POLICY,
+    Checkpoint,
+    check_features,
+    feature_names,
+    load_checkpoint,
+    save_checkpoint,
+)
+from makespan.agents.neural import NeuralPolicy
+from makespan.agents.ppo import PPOConfig, collect, update
+from makespan.agents.schedules import schedule
+from makespan.envs.core.errors import CheckpointError, UsageError
+from makespan.envs.core.family import Family
+from makespan.envs.core.files import write_atomically
+from makespan.envs.core.problem import Generator
+from makespan.envs.core.rollout import rollout
+from makespan.models.policy import GraphPolicy, PolicyConfig
+
+CHECKPOINT = "checkpoint.safetensors"
+BEST = "policy.safetensors"
+METRICS = "metrics.csv"
+
+#: First entry of the seeds of training instances; validation and benchmarks use others.
+TRAINING_STREAM = 1
+VALIDATION_STREAM = 2
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """How long a run takes and what it keeps.
+
+    Attributes:
+        iterations: of the algorithm; with 0, ``minutes`` decides.
+        minutes: wall-clock budget; the schedule then follows the clock, and a resumed run goes on
+            exactly but its schedule depends on the time that was left.
+        seed: of everything random.
+        schedule: of the learning rate, over the budget.
+        curriculum: sizes grow from the low to the high end of their ranges over the first half.
+        validation: instances drawn for the choice of the best policy.
+        validate_every: iterations between validations.
+        checkpoint_every: iterations between checkpoints.
+    """
+
+    iterations: int = 0
+    minutes: float = 20.0
+    seed: int = 0
+    schedule: str = "cosine"
+    curriculum: bool = False
+    validation: int = 32
+    validate_every: int = 20
+    checkpoint_every: int = 20
+
+    def __post_init__(self) -> None:
+        schedule(self.schedule)
+        if self.iterations < 0 or (self.iterations == 0 and self.minutes <= 0):
+            raise UsageError("iterations or minutes: expected one of them to be more than 0")
+        for field in ("validation", "validate_every", "checkpoint_every"):
+            if getattr(self, field) < 1:
+                raise UsageError(f"{field}: found {getattr(self, field)}, expected at least 1")
+
+
+@dataclass
+class Counters:
+    """What a run has done so far."""
+
+    iteration: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    value_scale: float = 0.0
+    best: float = float("inf")
+
+
+class Trainer:
+    """Trains a policy by PPO.
+
+    Args:
+        family: of problems.
+        generator: of training instances.
+        options: of the problem, e.g. ``{"decode": "active"}``.
+        policy: shape of the network.
+        ppo: settings of the algorithm.
+        run: budget, seed, validation.
+        folder: of the run.
+        device: where the network lives.
+    """
+
+    def __init__(
+        self,
+        family: Family,
+        generator: Generator[Any],
+        options: dict[str, Any],
+        policy: PolicyConfig,
+        ppo: PPOConfig,
+        run: RunConfig,
+        folder: Path,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.family, self.generator, self.options = family, generator, options
+        self.ppo, self.run, self.folder = ppo, run, folder
+        self.device = torch.device(device)
+        self.problem = family.make_problem(generator, **options)
+        torch.manual_seed(run.seed)
+        self.network = GraphPolicy(self.problem.spec, policy).to(self.device)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=ppo.learning_rate, eps=1e-5)
+        self.counters = Counters()
+        self.validation = _draw(generator, run.validation, VALIDATION_STREAM)
+        self._bounds = np.array([family.lower_bound(i) for i in self.validation])
+        self._rows: list[dict[str, Any]] = []
+
+    @property
+    def progress(self) -> float:
+        """Share of the budget used, 0 to 1."""
+        if self.run.iterations:
+            return self.counters.iteration / self.run.iterations
+        return min(1.0, self.counters.seconds / (60 * self.run.minutes))
+
+    def train(
+        self,
+        report: Callable[[dict[str, Any]], None] = lambda row: None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Run until the budget is used or ``stop()``; always ends with a checkpoint.
+
+        Args:
+            report: gets the figures of every iteration.
+            stop: asked after every iteration.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with _event_writer(self.folder, self.counters.iteration) as events:
+            while self.progress < 1 and not stop():
+                row = self._iterate()
+                self._rows.append(row)
+                for key, value in row.items():
+                    events.add_scalar(key, value, row["iteration"])
+                if self.counters.iteration % self.run.checkpoint_every == 0:
+                    self.save()
+                report(row)
+            if self.progress >= 1:
+                self._validate()
+        self.save()
+
+    def _iterate(self) -> dict[str, Any]:
+        """One iteration of the algorithm; returns its figures."""
+        started = time.perf_counter()
+        counters, run = self.counters, self.run
+        rate = self.ppo.learning_rate * schedule(run.schedule)(self.progress)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        rng = np.random.default_rng([TRAINING_STREAM, run.seed, counters.iteration])
+        generator = self.generator
+        if run.curriculum:
+            generator = generator.grown(min(1.0, 2 * self.progress))  # type: ignore[attr-defined]
+        experience = collect(
+            self.network,
+            self.problem,
+            generator,
+            self.ppo,
+            rng,
+            self.device,
+            counters.value_scale or 1.0,
+        )
+        if not counters.value_scale:
+            # the first returns set the unit of values for the whole run
+            counters.value_scale = float(experience.returns.abs().mean()) + 1e-6
+            experience = experience._replace(returns=experience.returns / counters.value_scale)
+        losses = update(self.network, self.optimizer, experience, self.ppo, rng)
+        counters.iteration += 1
+        counters.steps += experience.steps
+        counters.seconds += time.perf_counter() - started
+        if counters.iteration % run.validate_every == 0:
+            self._validate()
+        return {
+            "iteration": counters.iteration,
+            "steps": counters.steps,
+            "seconds": counters.seconds,
+            "steps_per_second": experience.steps / (time.perf_counter() - started),
+            "learning_rate": rate,
+            "mean_return": experience.mean_return,
+            "validation_ratio": self._last_ratio,
+            **losses,
+        }
+
+    _last_ratio = float("nan")
+
+    def _validate(self) -> None:
+        """Greedy runs on the validation instances; keeps the policy if it is the best so far."""
+        policy = NeuralPolicy("validation", self.network)
+        objectives = evaluate(self.family, self.options, self.validation, policy)
+        self._last_ratio = float((objectives / self._bounds).mean())
+        if self._last_ratio < self.counters.best:
+            self.counters.best = self._last_ratio
+            save_checkpoint(self.folder / BEST, Checkpoint(self._weights(), self._data()))
+
+    def _weights(self) -> dict[str, torch.Tensor]:
+        return {POLICY + key: value for key, value in self.network.state_dict().items()}
+
+    def _data(self) -> dict[str, Any]:
+        return {
+            "problem": self.problem.name,
+            "options": self.options,
+            "features": feature_names(self.problem.spec),
+            "policy": self.network.config.to_dict(),
+            "ppo": self.ppo.to_dict(),
+            "run": dataclasses.asdict(self.run),
+            "generator": repr(self.generator),
+            "counters": dataclasses.asdict(self.counters),
+        }
+
+    def save(self) -> None:
+        """Write the checkpoint and the metrics so far."""
+        tensors = self._weights()
+        state = self.optimizer.state_dict()["state"]
+        for index, entries in state.items():
+            for key, value in entries.items():
+                tensors[f"optimizer.{index}.{key}"] = value
+        data = {**self._data(), "last_ratio": self._last_ratio, "metrics": self._rows}
+        save_checkpoint(self.folder / CHECKPOINT, Checkpoint(tensors, data))
+        write_atomically(self.folder / METRICS, _as_csv(self._rows))
+
+    def resume(self) -> None:
+        """Go on from the checkpoint in the folder.
+
+        Raises:
+            CheckpointError: when it is missing, damaged, or of a run with other settings.
+        """
+        path = self.folder / CHECKPOINT
+        checkpoint = load_checkpoint(path)
+        data = checkpoint.data
+        check_features(data, self.problem.name, self.problem.spec, path)
+        for key in ("options", "policy", "ppo", "run", "generator"):
+            found, expected = data[key], _plain(self._data()[key])
+            if key == "run":
+                # a longer budget is the usual reason to resume
+                found, expected = (
+                    {k: v for k, v in part.items() if k not in ("minutes", "iterations")}
+                    for part in (found, expected)
+                )
+            if found != expected:
+                raise CheckpointError(
+                    f"{path}: made with {key} {found}, this run has {expected}; "
+                    "use the same settings, or another folder"
+                )
+        self._restore(checkpoint)
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        weights, moments = {}, {}
+        for name, value in checkpoint.tensors.items():
+            if name.startswith(POLICY):
+                weights[name.removeprefix(POLICY)] = value
+            else:
+                _, index, key = name.split(".")
+                moments.setdefault(int(index), {})[key] = value
+        self.network.load_state_dict(weights)
+        state = self.optimizer.state_dict()
+        self.optimizer.load_state_dict({**state, "state": moments})
+        self.counters = Counters(**checkpoint.data["counters"])
+        self._last_ratio = checkpoint.data["last_ratio"]
+        self._rows = checkpoint.data["metrics"]
+
+
+def evaluate(
+    family: Family, options: dict[str, Any], instances: Sequence[Any], policy: Any
+) -> np.ndarray:
+    """(instances,) objectives of one run of ``policy`` on each, every solution validated."""
+    problem = family.make_problem(instances, **options)
+    solutions = rollout(problem, instances, policy, np.random.default_rng(0))
+    for instance, solution in zip(instances, solutions, strict=True):
+        solution.validate(instance)
+    return np.array([s.objective(i) for i, s in zip(instances, solutions, strict=True)])
+
+
+def _draw(generator: Generator[Any], count: int, stream: int) -> list[Any]:
+    return [generator.sample(np.random.default_rng([stream, index])) for index in range(count)]
+
+
+def _plain(value: Any) -> Any:
+    """As it comes back from JSON: tuples become lists."""
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _as_csv(rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        return ""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _event_writer(folder: Path, iteration: int) -> Any:
+    """TensorBoard's writer; what an interrupted run logged past the checkpoint is hidden."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=iteration + 1 if iteration else None)

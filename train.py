@@ -1,0 +1,213 @@
+"""Train a policy: ``python train.py jobshop --minutes 20 --out runs/jobshop``.
+
+Ctrl-C saves and says how to resume; ``--resume`` continues exactly where the run stopped.
+"""
+
+import dataclasses
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+if TYPE_CHECKING:
+    from makespan.agents.trainer import Trainer
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Console entry point; returns the exit code (0 done, 2 a mistake of the user, 130 Ctrl-C)."""
+    import tyro
+
+    from makespan.envs.core.errors import MakespanError
+
+    arguments = sys.argv[1:] if arguments is None else arguments
+    command = tyro.cli(_command_type(), args=arguments, prog="train.py", description=__doc__)
+    try:
+        return _run(command)
+    except MakespanError as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return 2
+
+
+def _command_type() -> Any:
+    """The union of the commands of all families, one for each generator."""
+    import tyro
+
+    from makespan.envs import FAMILIES
+
+    commands = []
+    for make_family in FAMILIES.values():
+        family = make_family()
+        for name, generator in family.generators.items():
+            command = tyro.conf.subcommand(name, description=f"Train on {name} instances.")
+            commands.append(Annotated[_options(family, generator), command])
+    if len(commands) == 1:
+        return commands[0]
+    from typing import Union
+
+    return Union[tuple(commands)]  # noqa: UP007 - built at run time
+
+
+def _options(family: Any, generator: Any) -> Any:
+    """A dataclass with the options of the command line for one generator of a family."""
+    import tyro
+
+    from makespan.agents.ppo import PPOConfig
+    from makespan.agents.trainer import RunConfig
+    from makespan.models.policy import PolicyConfig
+
+    flat = tyro.conf.arg(name="")
+    physics = dataclasses.make_dataclass(
+        "Physics",
+        [
+            (name, Literal[values], field(default=values[0]))
+            for name, values in family.problem_options.items()
+        ],
+        frozen=True,
+    )
+    return dataclasses.make_dataclass(
+        "Options",
+        [
+            ("family", tyro.conf.Suppress[str], field(default=family.name)),
+            ("generator", Annotated[type(generator), flat], field(default=generator)),
+            ("physics", Annotated[physics, flat], field(default=physics())),
+            ("policy", Annotated[PolicyConfig, flat], field(default=PolicyConfig())),
+            ("ppo", Annotated[PPOConfig, flat], field(default=PPOConfig())),
+            ("run", Annotated[RunConfig, flat], field(default=RunConfig())),
+        ],
+        bases=(_Common,),
+        frozen=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Common:
+    """Options of every family.
+
+    Attributes:
+        out: folder of the run.
+        resume: go on from the checkpoint in that folder.
+        algorithm: our batched PPO, or sb3-contrib's MaskablePPO with the same network.
+        device: where the network lives, e.g. cpu or cuda.
+        threads: of torch and of the simulator; 0 for one less than the cores.
+    """
+
+    out: Path
+    resume: bool = False
+    algorithm: Literal["ppo", "maskable-ppo"] = "ppo"
+    device: str = "cpu"
+    threads: int = 0
+
+
+def _run(command: Any) -> int:
+    from makespan.agents.trainer import Trainer
+    from makespan.envs import FAMILIES
+
+    set_threads(command.threads)
+    trainer = Trainer(
+        FAMILIES[command.family](),
+        command.generator,
+        dataclasses.asdict(command.physics),
+        command.policy,
+        command.ppo,
+        command.run,
+        command.out,
+        command.device,
+    )
+    if command.resume:
+        trainer.resume()
+    return _train(trainer)
+
+
+def set_threads(threads: int) -> None:
+    """Use that many threads in torch and in the simulators (0: one less than the cores)."""
+    import os
+
+    import numba
+    import torch
+
+    from makespan.envs.core.errors import UsageError
+
+    cores = os.cpu_count() or 1
+    if not 0 <= threads <= cores:
+        raise UsageError(f"threads: found {threads}, expected 0 to {cores}")
+    threads = threads or max(1, cores - 1)
+    torch.set_num_threads(threads)
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+
+
+class _Interrupt:
+    """The first Ctrl-C asks to stop after the current iteration, the second stops at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __enter__(self) -> "_Interrupt":
+        self._previous = signal.signal(signal.SIGINT, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._previous)
+
+    def _handle(self, *_: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        print("\nstopping after this iteration (Ctrl-C again: at once)", file=sys.stderr)
+
+
+def _train(trainer: "Trainer") -> int:
+    """Train with a progress display; says how to resume when interrupted."""
+    with _Interrupt() as interrupt, _display(trainer) as report:
+        trainer.train(report, lambda: interrupt.asked)
+    folder = trainer.folder
+    if interrupt.asked:
+        print(f"saved in {folder}; go on with the same command and --resume")
+        return 130
+    print(
+        f"best policy (validation objective / lower bound {trainer.counters.best:.4f}): "
+        f"{folder / 'policy.safetensors'}"
+    )
+    return 0
+
+
+@contextmanager
+def _display(trainer: "Trainer") -> Iterator[Callable[[dict[str, Any]], None]]:
+    """A progress bar on a terminal, a line every few iterations elsewhere."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("compiling, collecting", total=1.0, completed=trainer.progress)
+
+        def report(row: dict[str, Any]) -> None:
+            text = (
+                f"iteration {row['iteration']}  {row['steps_per_second']:,.0f} steps/s  "
+                f"return {row['mean_return']:.3f}  validation {row['validation_ratio']:.4f}"
+            )
+            progress.update(task, completed=trainer.progress, description=text)
+            if not console.is_terminal and row["iteration"] % trainer.run.validate_every == 0:
+                print(f"{100 * trainer.progress:3.0f} %  {text}", flush=True)
+
+        yield report
+
+
+if __name__ == "__main__":
+    sys.exit(main())
