@@ -8,17 +8,17 @@ from makespan.envs.jobshop.instance import JobShopInstance
 from makespan.envs.jobshop.solution import JobShopSolution
 
 
-def _schedule(
-    instance: JobShopInstance, machines: Sequence[Sequence[tuple[int, int, int]]]
-) -> JobShopSolution:
-    """A schedule from the (job, start, end) on each machine; every job visits a machine once."""
-    rows = []
-    for machine, processed in enumerate(machines):
-        for job, start, end in processed:
-            first, last = instance.job_offsets[job : job + 2]
-            position = instance.machines[first:last].tolist().index(machine)
-            rows.append((job, position, machine, start, end))
-    return JobShopSolution(*np.array(rows, dtype=np.int64).T)
+def _schedule(machines: Sequence[Sequence[tuple[int, int, int]]]) -> JobShopSolution:
+    """A schedule from the (job, start, end) of what each machine processes."""
+    rows = sorted(
+        (job, start, end, machine)
+        for machine, processed in enumerate(machines)
+        for job, start, end in processed
+    )
+    jobs, starts, ends, machine_column = np.array(rows, dtype=np.int64).T
+    first = np.searchsorted(jobs, jobs)  # a job's operations are sorted by start
+    positions = np.arange(len(rows)) - first
+    return JobShopSolution(jobs, positions, machine_column, starts, ends)
 
 
 def _classical(name: str, routes: Sequence[Sequence[tuple[int, int]]]) -> JobShopInstance:
@@ -41,7 +41,6 @@ FT06 = _classical(
 
 #: An optimal schedule of ft06: makespan 55.
 FT06_OPTIMUM = _schedule(
-    FT06,
     [
         [(0, 6, 9), (3, 13, 18), (2, 18, 27), (5, 28, 38), (1, 38, 48), (4, 48, 51)],
         [(1, 0, 8), (3, 8, 13), (5, 13, 16), (0, 16, 22), (4, 22, 25), (2, 27, 28)],
@@ -64,7 +63,6 @@ WAITING_PAYS = _classical(
 
 #: The optimum of ``WAITING_PAYS``: makespan 14.
 WAITING_PAYS_OPTIMUM = _schedule(
-    WAITING_PAYS,
     [
         [(0, 0, 1), (1, 11, 12)],
         [(0, 1, 3), (1, 3, 11), (1, 13, 14)],
