@@ -1,0 +1,187 @@
+"""Charts of a summary as inline SVG that takes its text colour and font from the page.
+
+Nothing but the series has a colour of its own, so one picture serves light and dark pages.
+"""
+
+import io
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from makespan.baselines.summary import GroupMean, Summary
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: Drawn in this colour, text and axes become ``currentColor`` in the SVG.
+PAGE_COLOUR = "#010203"
+STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "makespan",
+    "font.size": 9,
+    "text.color": PAGE_COLOUR,
+    "axes.labelcolor": PAGE_COLOUR,
+    "axes.edgecolor": PAGE_COLOUR,
+    "xtick.color": PAGE_COLOUR,
+    "ytick.color": PAGE_COLOUR,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": "#80868b",
+    "grid.alpha": 0.35,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+}
+WIDTH = 9.6  # inches
+
+
+def gap_by_size_chart(summary: Summary) -> str:
+    """Bars with intervals: mean gap of each solver in each size group, and over all."""
+    from matplotlib import style
+
+    with style.context(["default", STYLE]):
+        figure, axes = _new_figure(3.9)
+        solvers, groups = summary.solvers, [*summary.sizes, "all"]
+        width = 0.84 / len(solvers)
+        for index, solver in enumerate(solvers):
+            means = [*(solver.by_size[size] for size in summary.sizes), solver.overall]
+            x = np.arange(len(groups)) + (index - (len(solvers) - 1) / 2) * width
+            axes.bar(
+                x,
+                [mean.gap for mean in means],
+                width * 0.92,
+                color=_colour(summary, solver.spec),
+                label=solver.spec,
+            )
+            _whiskers(axes, x.tolist(), means)
+        axes.set_xticks(range(len(groups)), groups)
+        axes.tick_params(axis="x", length=0)
+        axes.axhline(0, color=PAGE_COLOUR, lw=0.8)
+        axes.set_ylabel(f"mean gap % to {summary.gap_to}")
+        axes.grid(axis="y")
+        axes.margins(x=0.01)
+        longest = max(len(solver.spec) for solver in solvers)
+        figure.legend(loc="outside upper left", ncols=max(1, round(115 / (longest + 9))))
+        return _svg(figure, "Mean gap of each solver by instance size, with 95 % intervals")
+
+
+def gap_against_time_chart(summary: Summary) -> str:
+    """A point per solver: mean gap against median seconds (logarithmic)."""
+    from matplotlib import style
+
+    with style.context(["default", STYLE]):
+        figure, axes = _new_figure(3.9)
+        for solver in summary.solvers:
+            low, high = solver.overall.interval
+            axes.plot(
+                [solver.seconds_median] * 2, [low, high], color=_colour(summary, solver.spec), lw=2
+            )
+            axes.plot(
+                solver.seconds_median,
+                solver.overall.gap,
+                "o",
+                ms=7,
+                color=_colour(summary, solver.spec),
+            )
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.set_xlabel("median seconds per instance (logarithmic)")
+        axes.set_ylabel(f"mean gap % to {summary.gap_to}")
+        axes.grid()
+        axes.margins(x=0.06, y=0.08)
+        _label_points(axes, summary)
+        return _svg(figure, "Mean gap of each solver against its time per instance")
+
+
+def paired_chart(summary: Summary) -> str | None:
+    """A dot per instance: difference in gap to the baseline, with mean and interval."""
+    from matplotlib import style
+
+    compared = [solver for solver in summary.solvers if solver.paired is not None]
+    if not compared:
+        return None
+    baseline = next(s for s in summary.solvers if s.spec == summary.baseline)
+    with style.context(["default", STYLE]):
+        figure, axes = _new_figure(0.9 + 0.42 * len(compared))
+        for row, solver in enumerate(compared):
+            difference = np.subtract(solver.gaps, baseline.gaps)
+            spread = 0.3 * np.sin(np.arange(len(difference)) * 2.4)  # the same in every report
+            colour = _colour(summary, solver.spec)
+            axes.scatter(difference, row + spread, s=9, color=colour, alpha=0.55, lw=0)
+            if solver.paired is not None:
+                axes.plot(solver.paired.interval, [row, row], color=PAGE_COLOUR, lw=2)
+                axes.plot(solver.paired.mean, row, "D", ms=5, color=PAGE_COLOUR)
+        axes.set_yticks(range(len(compared)), [solver.spec for solver in compared])
+        axes.set_ylim(len(compared) - 0.5, -0.5)
+        axes.axvline(0, color=PAGE_COLOUR, lw=0.8)
+        axes.set_xlabel(
+            f"gap minus gap of {summary.baseline}, percentage points (left of zero: better)"
+        )
+        axes.grid(axis="x")
+        return _svg(figure, f"Differences in gap to {summary.baseline}, instance by instance")
+
+
+def _new_figure(height: float) -> "tuple[Figure, Axes]":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _colour(summary: Summary, spec: str) -> tuple[float, float, float, float]:
+    """Ten colours that stay apart with colour-vision deficiencies, then the same half as strong.
+
+    Assigned by name, so that a solver keeps its colour when the ranking changes.
+    """
+    from matplotlib import color_sequences
+    from matplotlib.colors import to_rgba
+
+    index = sorted(solver.spec for solver in summary.solvers).index(spec)
+    colours = color_sequences["petroff10"]
+    return to_rgba(colours[index % 10], alpha=1.0 if index < 10 else 0.5)
+
+
+def _whiskers(axes: "Axes", x: Sequence[float], means: Sequence[GroupMean]) -> None:
+    for at, mean in zip(x, means, strict=True):
+        axes.plot([at, at], mean.interval, color=PAGE_COLOUR, lw=0.9)
+
+
+def _label_points(axes: "Axes", summary: Summary) -> None:
+    """Names beside the points, pushed apart downwards where they would overlap."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()
+    line_height = 11 * figure.dpi / 72
+    points = [
+        (axes.transData.transform((s.seconds_median, s.overall.gap)), s) for s in summary.solvers
+    ]
+    middle = axes.bbox.x0 + axes.bbox.width / 2
+    placed: list[tuple[float, float]] = []
+    for (x, y), solver in sorted(points, key=lambda point: -point[0][1]):
+        near = [py for px, py in placed if abs(px - x) < 140 and py - y < line_height]
+        label_y = min([y, *(py - line_height for py in near)])
+        placed.append((x, label_y))
+        axes.annotate(
+            solver.spec,
+            (solver.seconds_median, solver.overall.gap),
+            xytext=(-7 if x > middle else 7, (label_y - y) * 72 / figure.dpi),
+            textcoords="offset points",
+            va="center",
+            ha="right" if x > middle else "left",
+        )
+
+
+def _svg(figure: "Figure", description: str) -> str:
+    """The figure as an SVG element for a page, scaling with it, without XML header and date."""
+    text = io.StringIO()
+    figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    svg = text.getvalue()[text.getvalue().index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r"<svg", f'<svg role="img" aria-label="{description}"', svg, count=1)
+    svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg)
+    return svg.replace(PAGE_COLOUR, "currentColor")

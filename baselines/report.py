@@ -1,0 +1,135 @@
+"""One self-contained HTML file that says what was run and what came out."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from makespan.baselines.charts import gap_against_time_chart, gap_by_size_chart, paired_chart
+from makespan.baselines.results import Row
+from makespan.baselines.statistics import CONFIDENCE, RESAMPLES
+from makespan.baselines.summary import (
+    SolverSummary,
+    Summary,
+    Table,
+    paired_table,
+    quality_table,
+    run_table,
+    size_table,
+)
+from makespan.envs.core.files import write_atomically
+
+TEMPLATE = Path(__file__).with_name("report.html")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of a solution, to be embedded.
+
+    Attributes:
+        path: of a PNG file.
+        caption: below the heading "Schedules".
+    """
+
+    path: Path
+    caption: str
+
+    @property
+    def base64(self) -> str:
+        """The file's content, for a data URI."""
+        return base64.b64encode(self.path.read_bytes()).decode()
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with a chart, a table, or both; ``folded`` hides the table behind a click."""
+
+    title: str
+    chart: str | None = None
+    table: Table | None = None
+    folded: bool = False
+
+
+def write_report(
+    path: Path,
+    *,
+    title: str,
+    facts: Sequence[tuple[str, str]],
+    rows: Sequence[Row],
+    summary: Summary | None,
+    option_names: Sequence[str],
+    pictures: Sequence[Picture] = (),
+    warnings: Sequence[str] = (),
+) -> None:
+    """Write the report at once: a reader never meets a half-written file.
+
+    Args:
+        path: of the HTML file.
+        title: of the page.
+        facts: names and values for "what was run".
+        rows: with gaps; all of them are listed at the end.
+        summary: of the rows, or None when there is nothing to compare.
+        option_names: names of the problem's options.
+        pictures: to embed.
+        warnings: sentences for the top of the page.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    html = template.render(
+        title=title,
+        headline=_headline(summary, rows),
+        facts=facts,
+        warnings=warnings,
+        sections=_sections(rows, summary, option_names),
+        pictures=pictures,
+        left_out=summary.left_out if summary is not None else (),
+        confidence=f"{CONFIDENCE:.0%}",
+        resamples=RESAMPLES,
+    )
+    write_atomically(path, html)
+
+
+def _sections(
+    rows: Sequence[Row], summary: Summary | None, option_names: Sequence[str]
+) -> list[Section]:
+    every_row = run_table(rows, option_names)
+    if summary is None or len(summary.instances) == 1:
+        return [Section("Solutions", table=every_row)]
+    sections = [
+        Section("Quality and time", table=quality_table(summary)),
+        Section("Gap against time", chart=gap_against_time_chart(summary)),
+        Section("Gap by size", chart=gap_by_size_chart(summary), table=size_table(summary)),
+    ]
+    against_baseline = paired_table(summary)
+    if against_baseline is not None:
+        chart = paired_chart(summary)
+        sections.append(Section(against_baseline.title, chart=chart, table=against_baseline))
+    return [*sections, Section("All results", table=every_row, folded=True)]
+
+
+def _headline(summary: Summary | None, rows: Sequence[Row]) -> str:
+    """The finding in a sentence or two."""
+    if summary is None:
+        return f"{len(rows)} results; no instance was answered by every solver yet."
+    best = summary.solvers[0]
+    sentence = (
+        f"Best: {best.spec}, {_gap_text(best)} to the {summary.gap_to} over "
+        f"{len(summary.instances)} instance{'s' * (len(summary.instances) > 1)}, "
+        f"{best.seconds_median:.3g} s each (median)."
+    )
+    if best.paired is None:
+        return sentence
+    verdict = "significant" if best.p_adjusted < 1 - CONFIDENCE else "not significant"
+    direction = "less" if best.paired.mean <= 0 else "more"
+    return (
+        f"{sentence} That is {abs(best.paired.mean):.2f} percentage points {direction} than "
+        f"{summary.baseline} (p = {best.p_adjusted:.2g}, {verdict})."
+    )
+
+
+def _gap_text(solver: SolverSummary) -> str:
+    low, high = solver.overall.interval
+    interval = "" if low != low else f" (95 % interval {low:.2f} to {high:.2f})"
+    return f"mean gap {solver.overall.gap:.2f} %{interval}"

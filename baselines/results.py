@@ -1,0 +1,253 @@
+"""The results file: one row per (instance, solver, seed), durable from the moment it is written.
+
+The CSV is at once the table that people analyse and the memory from which an interrupted
+evaluation continues, so rows are appended one by one, each in a single write.
+"""
+
+import csv
+import io
+import math
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from makespan.envs.core.errors import UsageError
+from makespan.envs.core.files import read_text, write_atomically
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one solver achieved on one instance with one seed.
+
+    Attributes:
+        instance: its name.
+        instance_hash: SHA-256 of its content.
+        size: what instances are grouped by, e.g. ``"15x15"``.
+        solver: the specification given on the command line.
+        options: values of the problem's options (e.g. the schedule-generation scheme), in the
+            family's order; empty for solvers that do not go through the simulator.
+        seed: of the random generator that the solver was given.
+        time_limit_s: seconds allowed; None: the solver's own limit.
+        objective: value of the validated solution.
+        lower_bound: best of the solver's proven bound and the family's quick bound.
+        best_known_lower, best_known_upper: published bounds, None when there are none.
+        best_known_as_of: their date, ISO.
+        gap_percent: of the objective to a reference value; NaN when undefined.
+        gap_to: what that reference is.
+        seconds: wall clock.
+        status: ``"optimal"`` when the solver proved it, else ``"feasible"``.
+        version: of this package.
+        hardware: processor and number of cores.
+    """
+
+    instance: str
+    instance_hash: str
+    size: str
+    solver: str
+    options: tuple[str, ...]
+    seed: int
+    time_limit_s: float | None
+    objective: float
+    lower_bound: float
+    best_known_lower: float | None
+    best_known_upper: float | None
+    best_known_as_of: str
+    gap_percent: float
+    gap_to: str
+    seconds: float
+    status: str
+    version: str
+    hardware: str
+
+    @property
+    def key(self) -> "Key":
+        """What makes a row the answer to a task."""
+        return Key(self.instance, self.instance_hash, self.solver, self.seed, self.time_limit_s)
+
+
+class Key(NamedTuple):
+    """Identifies a row: two rows with one key answer the same question."""
+
+    instance: str
+    instance_hash: str
+    solver: str
+    seed: int
+    time_limit_s: float | None
+
+
+class Reference(NamedTuple):
+    """What objectives of an instance are compared with."""
+
+    value: float
+    name: str
+
+
+INTEGER_FIELDS = {"seed"}
+NUMBER_FIELDS = {
+    "time_limit_s",
+    "objective",
+    "lower_bound",
+    "best_known_lower",
+    "best_known_upper",
+    "gap_percent",
+    "seconds",
+}
+OPTIONAL_FIELDS = {"time_limit_s", "best_known_lower", "best_known_upper", "gap_percent"}
+
+
+class ResultsFile:
+    """Rows in a CSV file, read when it exists and created when it does not.
+
+    Args:
+        path: of the CSV; its folder is created.
+        option_names: names of the problem's options; each has a column of its own.
+
+    Raises:
+        UsageError: when the file holds something else, naming line, found and expected, or when
+            its folder cannot be written.
+    """
+
+    def __init__(self, path: Path, option_names: Sequence[str]) -> None:
+        self.path = path
+        self.option_names = tuple(option_names)
+        fields = list(Row.__dataclass_fields__)
+        at = fields.index("options")
+        self.columns = (*fields[:at], *self.option_names, *fields[at + 1 :])
+        self.rows = self._read() if path.exists() else []
+        self.rewrite(self.rows)
+
+    def append(self, row: Row) -> None:
+        """Add a row; it is on the disk when this returns."""
+        self.rows.append(row)
+        with self.path.open("ab", buffering=0) as file:
+            file.write(_csv([self._cells(row)]).encode())
+            os.fsync(file.fileno())
+
+    def rewrite(self, rows: Sequence[Row]) -> None:
+        """Replace all rows at once; a crash leaves the old file or the new one."""
+        self.rows = list(rows)
+        write_atomically(self.path, _csv([self.columns, *map(self._cells, rows)]))
+
+    def _cells(self, row: Row) -> list[str]:
+        cells: list[str] = []
+        for field in Row.__dataclass_fields__:
+            value = getattr(row, field)
+            cells.extend(value if field == "options" else [_cell(value)])
+        return cells
+
+    def _read(self) -> list[Row]:
+        text = read_text(self.path, UsageError)
+        whole = text[: text.rfind("\n") + 1]  # a crash may have cut the last line short
+        lines = list(csv.reader(io.StringIO(whole)))
+        if lines and tuple(lines[0]) != self.columns:
+            raise UsageError(
+                f"{self.path}, line 1: found the columns {', '.join(lines[0])}; expected "
+                f"{', '.join(self.columns)}; choose another --out"
+            )
+        return [self._parse(number, cells) for number, cells in enumerate(lines[1:], start=2)]
+
+    def _parse(self, number: int, cells: list[str]) -> Row:
+        if len(cells) != len(self.columns):
+            raise UsageError(
+                f"{self.path}, line {number}: found {len(cells)} cells, expected "
+                f"{len(self.columns)}; mend or delete the line"
+            )
+        text = dict(zip(self.columns, cells, strict=True))
+        options = tuple(text.pop(name) for name in self.option_names)
+        try:
+            fields = {name: _parse_cell(name, cell) for name, cell in text.items()}
+        except ValueError as error:
+            raise UsageError(f"{self.path}, line {number}: {error}") from None
+        return Row(options=options, **fields)
+
+
+def with_gaps(rows: Sequence[Row]) -> list[Row]:
+    """The rows with ``gap_percent`` and ``gap_to`` filled in, from what all of them know."""
+    references = find_references(rows)
+    return [
+        replace(
+            row,
+            gap_percent=gap_percent(row.objective, references[row.instance_hash].value),
+            gap_to=references[row.instance_hash].name,
+        )
+        for row in rows
+    ]
+
+
+def find_references(rows: Sequence[Row]) -> dict[str, Reference]:
+    """What each instance (by its hash) is compared with.
+
+    The published upper bound when there is one, else the best lower bound in ``rows`` when it is
+    positive, else the best objective in ``rows``.
+    """
+    references = {}
+    for instance_hash, same in _by_instance(rows).items():
+        published = next((row for row in same if row.best_known_upper is not None), None)
+        bound = max(row.lower_bound for row in same)
+        if published is not None and published.best_known_upper is not None:
+            name = f"best known UB {published.best_known_as_of}"
+            references[instance_hash] = Reference(published.best_known_upper, name)
+        elif bound > 0:
+            references[instance_hash] = Reference(bound, "lower bound")
+        else:
+            best = min(row.objective for row in same)
+            references[instance_hash] = Reference(best, "best in this run")
+    return references
+
+
+def find_contradictions(rows: Sequence[Row]) -> list[str]:
+    """Sentences about bounds that a valid solution refutes: somebody's bound or data are wrong."""
+    found = []
+    for same in _by_instance(rows).values():
+        best = min(same, key=lambda row: row.objective)
+        claims = [(f"the lower bound of {row.solver}", row.lower_bound) for row in same]
+        if best.best_known_lower is not None:
+            claims.append(("the published lower bound", best.best_known_lower))
+        claim, bound = max(claims, key=lambda pair: pair[1])
+        if bound > best.objective:
+            found.append(
+                f"{best.instance}: {claim} is {bound:g}, yet {best.solver} has a valid solution "
+                f"of {best.objective:g}"
+            )
+    return found
+
+
+def gap_percent(objective: float, reference: float) -> float:
+    """``100 (objective / reference - 1)``; NaN when the reference is not positive."""
+    if objective == reference:
+        return 0.0
+    return 100 * (objective - reference) / reference if reference > 0 else float("nan")
+
+
+def _by_instance(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.instance_hash, []).append(row)
+    return groups
+
+
+def _csv(lines: Iterable[Sequence[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue()
+
+
+def _cell(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else repr(value)
+    return str(value)
+
+
+def _parse_cell(name: str, cell: str) -> Any:
+    if name not in NUMBER_FIELDS | INTEGER_FIELDS:
+        return cell
+    if cell == "" and name in OPTIONAL_FIELDS:
+        return float("nan") if name == "gap_percent" else None
+    try:
+        return int(cell) if name in INTEGER_FIELDS else float(cell)
+    except ValueError:
+        raise ValueError(f"column {name}: found {cell!r}, expected a number") from None

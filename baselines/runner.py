@@ -1,0 +1,197 @@
+"""Run solvers over instances: every solution validated, results independent of who runs them.
+
+A task is (instance, solver specification, seed, time limit). Its random generator is seeded from
+the seed and the content of the instance alone, so the same task gives the same answer in this
+process, in another one, and after an interruption.
+"""
+
+import multiprocessing
+import os
+import platform
+import signal
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from makespan.baselines.results import Key
+from makespan.envs.core.errors import InvalidSolutionError, MakespanError
+from makespan.envs.core.family import Family
+from makespan.envs.core.rollout import Solver
+
+MakeFamily = Callable[[], Family]
+
+
+class RunError(MakespanError, RuntimeError):
+    """A solver failed on an instance or returned an invalid solution; the message names both."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One solver, one instance, one seed.
+
+    Attributes:
+        instance: what to solve.
+        spec: specification of the solver, see :func:`makespan.baselines.registry.make_solver`.
+        seed: of the random generator.
+        time_limit_s: seconds allowed; None: the solver's own limit.
+    """
+
+    instance: Any
+    spec: str
+    seed: int
+    time_limit_s: float | None
+
+    @property
+    def key(self) -> Key:
+        """Identifies the row of the results file that answers this task."""
+        instance_hash = self.instance.content_hash()
+        return Key(self.instance.name, instance_hash, self.spec, self.seed, self.time_limit_s)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A validated answer.
+
+    Attributes:
+        task: the question.
+        solution: valid for the instance.
+        objective: from the definition, not from the solver.
+        lower_bound: proven by the solver, or the family's quick bound when that is better.
+        seconds: wall clock, as measured by the solver.
+        optimal: whether the solver proved optimality.
+        options: values of the problem's options that the solver decided under, by name; empty for
+            a solver that does not go through the simulator.
+    """
+
+    task: Task
+    solution: Any
+    objective: float
+    lower_bound: float
+    seconds: float
+    optimal: bool
+    options: dict[str, str]
+
+
+class Workbench:
+    """A family and the solvers built for it so far, so that weights are loaded once."""
+
+    def __init__(self, family: Family) -> None:
+        self.family = family
+        self._solvers: dict[str, Solver[Any]] = {}
+
+    def solver(self, spec: str) -> Solver[Any]:
+        """The solver of a specification; raises UnknownNameError or UsageError."""
+        from makespan.baselines.registry import make_solver
+
+        if spec not in self._solvers:
+            self._solvers[spec] = make_solver(self.family, spec)
+        return self._solvers[spec]
+
+    def solve(self, task: Task) -> Outcome:
+        """Solve and validate one task; raises RunError naming solver and instance."""
+        instance = task.instance
+        content = int(instance.content_hash()[:16], 16)
+        rng = np.random.default_rng([task.seed, content])
+        solver = self.solver(task.spec)
+        try:
+            result = solver.solve(instance, task.time_limit_s, rng)
+            result.solution.validate(instance)
+        except InvalidSolutionError as error:
+            raise RunError(
+                f"{task.spec} returned an invalid solution of {instance.name}: {error}"
+            ) from None
+        except MakespanError as error:
+            raise RunError(f"{task.spec} failed on {instance.name}: {error}") from None
+        except Exception as error:
+            error.add_note(f"while {task.spec} solved {instance.name}")
+            raise
+        objective = float(result.solution.objective(instance))
+        bounds = [float(self.family.lower_bound(instance)), result.lower_bound]
+        return Outcome(
+            task=task,
+            solution=result.solution,
+            objective=objective,
+            lower_bound=max(bound for bound in bounds if bound is not None),
+            seconds=result.seconds,
+            optimal=result.optimal,
+            options=_problem_options(solver, instance),
+        )
+
+
+def _problem_options(solver: Solver[Any], instance: Any) -> dict[str, str]:
+    """Options of the problem that a policy-based solver makes for itself, see RolloutSolver."""
+    make_problem = getattr(solver, "make_problem", None)
+    if make_problem is None:
+        return {}
+    return {name: str(value) for name, value in make_problem([instance]).options().items()}
+
+
+def solve_in_processes(
+    make_family: MakeFamily, tasks: Sequence[Task], workers: int
+) -> Generator[Outcome, None, None]:
+    """Solve all tasks in worker processes and yield each outcome as soon as it is there.
+
+    Closing the generator, or an interruption, ends the processes at once.
+
+    Args:
+        make_family: importable by name, since each process calls it.
+        tasks: what to solve.
+        workers: number of processes.
+
+    Raises:
+        RunError: naming solver and instance, when a solution is invalid or a solver gives up.
+    """
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(
+        min(workers, max(len(tasks), 1)),
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(make_family,),
+    )
+    finished = False
+    try:
+        for future in as_completed([pool.submit(_solve_in_worker, task) for task in tasks]):
+            yield future.result()
+        finished = True
+    except BrokenProcessPool:
+        raise RunError(
+            "a worker process died (out of memory?); start again with the same --out and fewer "
+            "--workers"
+        ) from None
+    finally:
+        pool.shutdown(wait=finished, cancel_futures=True)
+        if not finished:  # a running solve would go on until its time limit
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()
+
+
+_workbench: Workbench | None = None  # of a worker process
+
+
+def _start_worker(make_family: MakeFamily) -> None:
+    global _workbench
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
+    _workbench = Workbench(make_family())
+
+
+def _solve_in_worker(task: Task) -> Outcome:
+    assert _workbench is not None
+    return _workbench.solve(task)
+
+
+@cache
+def hardware() -> str:
+    """Processor and number of cores, e.g. ``"AMD EPYC 7B13, 2 cores"``."""
+    name = platform.processor() or platform.machine()
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        lines = information.read_text(encoding="utf-8", errors="replace").splitlines()
+        models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+        name = models[0] if models else name
+    return f"{name}, {os.cpu_count()} cores"

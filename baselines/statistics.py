@@ -1,0 +1,116 @@
+"""How sure a comparison is: bootstrap intervals, paired tests, ratios.
+
+The sampling unit is the instance. Every function treats its input as one figure per instance, so
+several seeds of one instance must be averaged before.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+CONFIDENCE = 0.95
+RESAMPLES = 9999
+
+
+class Interval(NamedTuple):
+    """A confidence interval; NaN at both ends when one instance is all there is."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Paired:
+    """A solver against a baseline on the same instances; differences are solver minus baseline.
+
+    Attributes:
+        instances: number of pairs.
+        mean: mean difference; below zero the solver is better.
+        interval: bootstrap interval of that mean.
+        p_value: two-sided Wilcoxon signed-rank test that the differences centre on zero.
+        better, equal, worse: number of instances.
+    """
+
+    instances: int
+    mean: float
+    interval: Interval
+    p_value: float
+    better: int
+    equal: int
+    worse: int
+
+
+def bootstrap_interval(values: ArrayLike, seed: int = 0) -> Interval:
+    """95 % interval of the mean: bias-corrected and accelerated bootstrap over instances.
+
+    Source: Efron, Better bootstrap confidence intervals, JASA 82 (1987).
+
+    Args:
+        values: (instances,) one figure per instance.
+        seed: of the resampling, so that a table can be reproduced.
+    """
+    from scipy.stats import bootstrap
+
+    data = np.asarray(values, dtype=np.float64)
+    if len(data) < 2:
+        return Interval(float("nan"), float("nan"))
+    if np.ptp(data) <= 1e-12 * np.abs(data).max():  # all resamples have one mean: BCa is undefined
+        return Interval(float(data[0]), float(data[0]))
+    interval = bootstrap(
+        (data,),
+        np.mean,
+        confidence_level=CONFIDENCE,
+        n_resamples=RESAMPLES,
+        batch=1000,
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Interval(float(interval.low), float(interval.high))
+
+
+def compare_paired(values: ArrayLike, baseline: ArrayLike) -> Paired:
+    """Compare two solvers instance by instance; lower is better.
+
+    Source of the test: Wilcoxon, Individual comparisons by ranking methods, Biometrics Bulletin
+    1 (1945); pairs without a difference are left out, as there.
+
+    Args:
+        values: (instances,) of the solver.
+        baseline: (instances,) of the baseline, in the same order.
+    """
+    from scipy.stats import wilcoxon
+
+    difference = np.asarray(values, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)
+    distinct = bool(np.any(difference != 0))
+    return Paired(
+        instances=len(difference),
+        mean=float(difference.mean()),
+        interval=bootstrap_interval(difference),
+        p_value=float(wilcoxon(difference).pvalue) if distinct else 1.0,
+        better=int((difference < 0).sum()),
+        equal=int((difference == 0).sum()),
+        worse=int((difference > 0).sum()),
+    )
+
+
+def holm(p_values: Sequence[float]) -> NDArray[np.float64]:
+    """P-values adjusted for making ``len(p_values)`` comparisons with one baseline.
+
+    Source: Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of
+    Statistics 6 (1979).
+    """
+    ordered = np.argsort(p_values)
+    factors = np.arange(len(p_values), 0, -1)
+    adjusted = np.empty(len(p_values))
+    adjusted[ordered] = np.maximum.accumulate(np.asarray(p_values)[ordered] * factors)
+    return np.minimum(adjusted, 1.0)
+
+
+def geometric_mean(ratios: ArrayLike) -> float:
+    """Geometric mean of positive ratios; NaN when one is not positive."""
+    data = np.asarray(ratios, dtype=np.float64)
+    if not len(data) or not np.all(data > 0):
+        return float("nan")
+    return float(np.exp(np.log(data).mean()))

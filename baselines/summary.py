@@ -1,0 +1,353 @@
+"""From rows to tables: what an evaluation says, before it is printed or laid out.
+
+Only instances that every solver has answered are compared, so that all means are over the same
+instances; seeds are averaged first.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from makespan.baselines.results import Row
+from makespan.baselines.statistics import (
+    Interval,
+    Paired,
+    bootstrap_interval,
+    compare_paired,
+    geometric_mean,
+    holm,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class GroupMean:
+    """Mean gap of a group of instances (percent) and its interval."""
+
+    instances: int
+    gap: float
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class SolverSummary:
+    """One solver over the common instances.
+
+    Attributes:
+        spec: as given on the command line.
+        options: values of the problem's options, as in :class:`~makespan.baselines.results.Row`.
+        overall: mean gap.
+        by_size: mean gap of each size group.
+        ratio: geometric mean of objective / reference.
+        wins: instances on which no solver is better.
+        optimal: instances on which it proved optimality.
+        seconds_median, seconds_mean: per instance.
+        gaps: gap of each instance, percent, in the order of :attr:`Summary.instances`.
+        paired: against the baseline; None for the baseline itself or without one.
+        p_adjusted: Holm-adjusted p-value of ``paired``; NaN without.
+    """
+
+    spec: str
+    options: tuple[str, ...]
+    overall: GroupMean
+    by_size: dict[str, GroupMean]
+    ratio: float
+    wins: int
+    optimal: int
+    seconds_median: float
+    seconds_mean: float
+    gaps: tuple[float, ...]
+    paired: Paired | None
+    p_adjusted: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All solvers over the common instances.
+
+    Attributes:
+        option_names: names of the problem's options.
+        instances: names of the common instances.
+        left_out: names of instances that some solver has not answered or that have no gap.
+        sizes: size groups in the order of the instances.
+        gap_to: what the gaps are to, with counts when there are several.
+        baseline: specification of the reference solver of the paired tests, or None.
+        solvers: best mean gap first.
+    """
+
+    option_names: tuple[str, ...]
+    instances: tuple[str, ...]
+    left_out: tuple[str, ...]
+    sizes: tuple[str, ...]
+    gap_to: str
+    baseline: str | None
+    solvers: tuple[SolverSummary, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text, ready to be printed or laid out.
+
+    Attributes:
+        title: above it.
+        columns: headings; the first ``text_columns`` are text, the others figures.
+        text_columns: number of columns to align left.
+        lines: cells.
+        note: below it.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    text_columns: int
+    lines: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+def summarise(
+    rows: Sequence[Row],
+    option_names: Sequence[str],
+    rules: Sequence[str],
+    baseline: str | None = None,
+) -> Summary | None:
+    """Compare the solvers in ``rows``; None when no instance was answered by all of them.
+
+    Args:
+        rows: with gaps filled in.
+        option_names: names of the problem's options.
+        rules: specifications of dispatching rules; the best of them is the default baseline.
+        baseline: specification to compare with instead.
+    """
+    import pandas as pd
+
+    frame = pd.DataFrame(rows)
+    gaps = _matrix(frame, "gap_percent")
+    common = gaps.dropna()
+    if common.empty:
+        return None
+    frame = frame[frame["instance"].isin(common.index)]
+    if baseline is None and rules:
+        baseline = str(common[list(rules)].mean().idxmin())
+    solvers = [_summarise_solver(spec, frame, common, baseline) for spec in common.columns]
+    return Summary(
+        option_names=tuple(option_names),
+        instances=tuple(common.index),
+        left_out=tuple(gaps.index.difference(common.index, sort=False)),
+        sizes=tuple(dict.fromkeys(frame["size"])),
+        gap_to=_describe_references(frame),
+        baseline=baseline,
+        solvers=tuple(sorted(_with_adjusted(solvers), key=lambda s: s.overall.gap)),
+    )
+
+
+def _matrix(frame: "pd.DataFrame", column: str) -> "pd.DataFrame":
+    """(instances, solvers) means over seeds, both in the order of appearance; NaN where missing."""
+    means = frame.groupby(["instance", "solver"], sort=False)[column].mean().unstack()
+    order = list(dict.fromkeys(frame["instance"])), list(dict.fromkeys(frame["solver"]))
+    return means.reindex(index=order[0], columns=order[1])
+
+
+def _summarise_solver(
+    spec: str, frame: "pd.DataFrame", common: "pd.DataFrame", baseline: str | None
+) -> SolverSummary:
+    own = frame[frame["solver"] == spec]
+    gaps = common[spec]
+    sizes = own.groupby("instance")["size"].first().reindex(common.index)
+    objectives = _matrix(frame, "objective")
+    seconds = own.groupby("instance")["seconds"].mean()
+    paired = baseline is not None and baseline != spec
+    return SolverSummary(
+        spec=spec,
+        options=own["options"].iloc[0],
+        overall=_group_mean(gaps),
+        by_size={size: _group_mean(gaps[sizes == size]) for size in sizes.unique()},
+        ratio=geometric_mean(1 + gaps / 100),
+        wins=int((objectives[spec] <= objectives.min(axis=1) + 1e-9).sum()),
+        optimal=int((own["status"] == "optimal").groupby(own["instance"]).all().sum()),
+        seconds_median=float(seconds.median()),
+        seconds_mean=float(seconds.mean()),
+        gaps=tuple(gaps.tolist()),
+        paired=compare_paired(gaps, common[baseline]) if paired else None,
+        p_adjusted=float("nan"),
+    )
+
+
+def _group_mean(gaps: "pd.Series[float]") -> GroupMean:
+    return GroupMean(len(gaps), float(gaps.mean()), bootstrap_interval(gaps))
+
+
+def _with_adjusted(solvers: Sequence[SolverSummary]) -> list[SolverSummary]:
+    """The solvers with p-values adjusted for the number of comparisons with the baseline."""
+    raw = {s.spec: s.paired.p_value for s in solvers if s.paired is not None}
+    adjusted = dict(zip(raw, holm(list(raw.values())).tolist(), strict=True))
+    return [replace(s, p_adjusted=adjusted.get(s.spec, math.nan)) for s in solvers]
+
+
+def _describe_references(frame: "pd.DataFrame") -> str:
+    """``"best known UB 2026-08-19"``, or several with the number of instances of each."""
+    counts = frame.drop_duplicates("instance")["gap_to"].value_counts()
+    if len(counts) == 1:
+        return str(counts.index[0])
+    return "; ".join(f"{name} ({count})" for name, count in counts.items())
+
+
+def display_name(spec: str, options: Sequence[str]) -> str:
+    """The specification without a prefix that the option columns show anyway."""
+    prefix, slash, name = spec.partition("/")
+    return name if slash and prefix in options else spec
+
+
+def quality_table(summary: Summary) -> Table:
+    """Gap, its interval, ratio, wins and seconds of each solver."""
+    lines = [
+        (
+            display_name(s.spec, s.options),
+            *_option_cells(s.options),
+            _decimal(s.overall.gap),
+            _interval(s.overall.interval),
+            _decimal(s.ratio, 4),
+            str(s.wins),
+            str(s.optimal),
+            _seconds(s.seconds_median),
+            _seconds(s.seconds_mean),
+            summary.gap_to,
+        )
+        for s in summary.solvers
+    ]
+    return Table(
+        title=f"Quality and time, {_count(summary.instances, 'instance')}",
+        columns=(
+            "solver",
+            *summary.option_names,
+            "mean gap %",
+            "95 % interval",
+            "ratio",
+            "wins",
+            "proved",
+            "median s",
+            "mean s",
+            "gap to",
+        ),
+        text_columns=1 + len(summary.option_names),
+        lines=tuple(lines),
+        note=(
+            "Best first. Ratio: geometric mean of objective / reference. Wins: no solver in this "
+            "run is better, ties count. Proved: the solver proved optimality. Seconds: per "
+            "instance, wall clock."
+        ),
+    )
+
+
+def size_table(summary: Summary) -> Table:
+    """Mean gap of each solver in each size group."""
+    groups = summary.solvers[0].by_size
+    lines = [
+        (
+            display_name(s.spec, s.options),
+            *_option_cells(s.options),
+            *(_decimal(s.by_size[size].gap) for size in summary.sizes),
+            _decimal(s.overall.gap),
+        )
+        for s in summary.solvers
+    ]
+    counts = ", ".join(f"{size}: {groups[size].instances}" for size in summary.sizes)
+    return Table(
+        title="Mean gap % by size",
+        columns=("solver", *summary.option_names, *summary.sizes, "all"),
+        text_columns=1 + len(summary.option_names),
+        lines=tuple(lines),
+        note=f"Gap to: {summary.gap_to}. Instances: {counts}.",
+    )
+
+
+def paired_table(summary: Summary) -> Table | None:
+    """Each solver against the baseline; None when there is nothing to compare."""
+    lines = [
+        (
+            display_name(s.spec, s.options),
+            *_option_cells(s.options),
+            f"{s.paired.mean:+.2f}",
+            _interval(s.paired.interval),
+            _p_value(s.p_adjusted),
+            f"{s.paired.better} / {s.paired.equal} / {s.paired.worse}",
+        )
+        for s in summary.solvers
+        if s.paired is not None
+    ]
+    if not lines:
+        return None
+    return Table(
+        title=f"Against {summary.baseline}, instance by instance",
+        columns=(
+            "solver",
+            *summary.option_names,
+            "difference",
+            "95 % interval",
+            "p",
+            "better / equal / worse",
+        ),
+        text_columns=1 + len(summary.option_names),
+        lines=tuple(lines),
+        note=(
+            "Difference: mean of the differences in gap, percentage points; below zero the solver "
+            "is better than the baseline. p: Wilcoxon signed-rank test, two-sided, adjusted for "
+            "the number of comparisons (Holm)."
+        ),
+    )
+
+
+def run_table(rows: Sequence[Row], option_names: Sequence[str]) -> Table:
+    """One line per row: what each solver achieved on each instance."""
+    several_seeds = len({row.seed for row in rows}) > 1
+    lines = [
+        (
+            row.instance,
+            display_name(row.solver, row.options),
+            *_option_cells(row.options),
+            *([str(row.seed)] if several_seeds else []),
+            f"{row.objective:g}",
+            f"{row.lower_bound:g}",
+            _decimal(row.gap_percent),
+            row.gap_to,
+            _seconds(row.seconds),
+            row.status,
+        )
+        for row in rows
+    ]
+    seed = ["seed"] if several_seeds else []
+    figures = ("objective", "lower bound", "gap %", "gap to", "seconds", "status")
+    return Table(
+        title="Solutions",
+        columns=("instance", "solver", *option_names, *seed, *figures),
+        text_columns=2 + len(option_names),
+        lines=tuple(lines),
+    )
+
+
+def _option_cells(options: Sequence[str]) -> list[str]:
+    return [option or "-" for option in options]
+
+
+def _count(things: Sequence[object], noun: str) -> str:
+    return f"{len(things)} {noun}" if len(things) == 1 else f"{len(things)} {noun}s"
+
+
+def _decimal(value: float, digits: int = 2) -> str:
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _interval(interval: Interval) -> str:
+    low, high = interval
+    return "-" if math.isnan(low) else f"{low:.2f} to {high:.2f}"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.2g}" if seconds < 1 else f"{seconds:.1f}"
+
+
+def _p_value(p_value: float) -> str:
+    if math.isnan(p_value):
+        return "-"
+    return f"{p_value:.3f}" if p_value >= 0.001 else f"{p_value:.0e}"

@@ -1,0 +1,72 @@
+"""Intervals and tests against values known from theory or worked out by hand."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from makespan.baselines.statistics import (
+    bootstrap_interval,
+    compare_paired,
+    geometric_mean,
+    holm,
+)
+
+
+def test_interval_covers_the_true_mean_about_95_times_in_100():
+    rng = np.random.default_rng(0)
+    samples = rng.normal(loc=10, scale=3, size=(200, 30))
+    covered = [low <= 10 <= high for low, high in map(bootstrap_interval, samples)]
+    assert 0.90 <= np.mean(covered) <= 0.98
+
+
+def test_interval_agrees_with_the_normal_one_for_a_large_sample():
+    sample = np.random.default_rng(1).normal(loc=5, scale=2, size=2000)
+    half_width = 1.96 * sample.std(ddof=1) / math.sqrt(len(sample))
+    low, high = bootstrap_interval(sample)
+    assert low == pytest.approx(sample.mean() - half_width, abs=0.01)
+    assert high == pytest.approx(sample.mean() + half_width, abs=0.01)
+
+
+def test_interval_is_reproducible():
+    sample = [1.0, 4.0, 2.0, 8.0]
+    assert bootstrap_interval(sample) == bootstrap_interval(sample)
+
+
+def test_interval_of_equal_values_is_the_value_and_of_one_value_unknown():
+    assert bootstrap_interval([2.5, 2.5, 2.5]) == (2.5, 2.5)
+    assert all(math.isnan(end) for end in bootstrap_interval([2.5]))
+
+
+def test_paired_comparison_by_hand():
+    # Six differences of one sign: the two-sided exact signed-rank p-value is 2 / 2**6.
+    paired = compare_paired([1, 2, 3, 4, 5, 6], [2, 4, 6, 8, 10, 12])
+    assert paired.p_value == pytest.approx(2 / 2**6)
+    assert paired.mean == pytest.approx(-3.5)
+    assert paired.interval.low < -3.5 < paired.interval.high < 0
+    assert (paired.better, paired.equal, paired.worse) == (6, 0, 0)
+
+
+def test_comparison_with_itself_finds_no_difference():
+    paired = compare_paired([3.0, 1.0, 2.0], [3.0, 1.0, 2.0])
+    assert (paired.mean, paired.p_value, paired.equal) == (0.0, 1.0, 3)
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_holm_raises_p_values_and_keeps_their_order(p_values):
+    adjusted = holm(p_values)
+    assert np.all(adjusted >= p_values)
+    assert np.all(adjusted <= 1)
+    assert np.all(np.diff(adjusted[np.argsort(p_values)]) >= 0)
+
+
+def test_geometric_mean():
+    assert geometric_mean([1.0, 4.0]) == pytest.approx(2.0)
+    assert math.isnan(geometric_mean([1.0, 0.0]))
+    assert math.isnan(geometric_mean([]))

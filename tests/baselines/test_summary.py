@@ -1,0 +1,110 @@
+"""Summaries against figures worked out by hand."""
+
+import pytest
+
+from makespan.baselines.results import Row, with_gaps
+from makespan.baselines.summary import (
+    Summary,
+    display_name,
+    paired_table,
+    quality_table,
+    size_table,
+    summarise,
+)
+
+
+def row(instance: str, solver: str, objective: float, seed: int = 0, seconds: float = 1.0) -> Row:
+    """The best known value is always 100, so the gap is the objective minus 100."""
+    return Row(
+        instance=instance,
+        instance_hash=instance,
+        size="small" if instance in "ab" else "large",
+        solver=solver,
+        options=("active" if solver == "rule" else "",),
+        seed=seed,
+        time_limit_s=1.0,
+        objective=objective,
+        lower_bound=90.0,
+        best_known_lower=90.0,
+        best_known_upper=100.0,
+        best_known_as_of="2020-02-20",
+        gap_percent=float("nan"),
+        gap_to="",
+        seconds=seconds,
+        status="optimal" if objective == 100 else "feasible",
+        version="1",
+        hardware="",
+    )
+
+
+ROWS = with_gaps(
+    [
+        *(row(name, "rule", 110 + 10 * i) for i, name in enumerate("abc")),
+        *(row(name, "search", 100 + 2 * i, seconds=1 + i) for i, name in enumerate("abc")),
+        *(row(name, "search", 100 + 4 * i, seed=1, seconds=3 + i) for i, name in enumerate("abc")),
+    ]
+)
+
+
+@pytest.fixture
+def summary() -> Summary:
+    found = summarise(ROWS, ["decode"], rules=["rule"])
+    assert found is not None
+    return found
+
+
+def test_means_are_over_instances_after_averaging_seeds(summary):
+    search, rule = summary.solvers
+    assert search.gaps == pytest.approx((0, 3, 6))
+    assert search.overall.gap == pytest.approx(3)
+    assert search.by_size["small"].gap == pytest.approx(1.5)
+    assert search.by_size["large"].instances == 1
+    assert rule.overall.gap == pytest.approx(20)
+    assert summary.sizes == ("small", "large")
+    assert summary.gap_to == "best known UB 2020-02-20"
+
+
+def test_best_rule_is_the_baseline(summary):
+    search, rule = summary.solvers
+    assert summary.baseline == "rule"
+    assert rule.paired is None
+    assert search.paired.mean == pytest.approx(-17)
+    assert search.paired.better == 3
+    assert search.p_adjusted == pytest.approx(0.25)  # 2 / 2**3
+
+
+def test_ratio_wins_proofs_and_seconds(summary):
+    search, rule = summary.solvers
+    assert rule.ratio == pytest.approx((1.1 * 1.2 * 1.3) ** (1 / 3))
+    assert (search.wins, rule.wins) == (3, 0)
+    assert search.optimal == 1
+    assert (search.seconds_median, search.seconds_mean) == pytest.approx((3, 3))
+
+
+def test_an_instance_that_some_solver_has_not_answered_is_left_out():
+    partial = [r for r in ROWS if not (r.instance == "c" and r.solver == "search")]
+    summary = summarise(partial, ["decode"], rules=["rule"])
+    assert summary.instances == ("a", "b")
+    assert summary.left_out == ("c",)
+    assert summary.solvers[1].overall.gap == pytest.approx(15)
+
+
+def test_nothing_in_common_is_no_summary():
+    assert summarise([ROWS[0], ROWS[-1]], ["decode"], rules=["rule"]) is None
+
+
+def test_without_rules_there_is_no_baseline():
+    summary = summarise(ROWS, ["decode"], rules=[])
+    assert summary.baseline is None
+    assert paired_table(summary) is None
+
+
+def test_tables_show_the_option_in_a_column_of_its_own(summary):
+    for table in (quality_table(summary), size_table(summary), paired_table(summary)):
+        assert table.columns[:2] == ("solver", "decode")
+    assert quality_table(summary).lines[1][:3] == ("rule", "active", "20.00")
+
+
+def test_a_prefix_is_dropped_only_when_a_column_shows_it():
+    assert display_name("active/mwkr", ("active",)) == "mwkr"
+    assert display_name("runs/best", ("active",)) == "runs/best"
