@@ -117,8 +117,7 @@ def record_vector(observation: str, copy: bool, rows: int, rng: np.random.Genera
 
 def _random_legal(mask: NDArray[np.int8], rng: np.random.Generator) -> NDArray[np.int64]:
     """(rows,) a random legal action of each row of a (rows, actions) mask."""
-    scores: NDArray[np.float64] = mask * (1.0 - rng.random(mask.shape))
-    return scores.argmax(axis=1)
+    return np.asarray((mask * (1.0 - rng.random(mask.shape))).argmax(axis=1), dtype=np.int64)
 
 
 def record_jssenv(rng: np.random.Generator) -> Episode:
@@ -235,9 +234,9 @@ def _jumanji_ta01() -> Any:
     from jumanji.environments.packing.job_shop.generator import Generator
     from jumanji.environments.packing.job_shop.types import State
 
-    from makespan.envs.jobshop.suites import load_instance
+    from makespan.envs.jobshop.generator import taillard_instance
 
-    instance = load_instance(INSTANCE)
+    instance = taillard_instance(INSTANCE)
     jobs, machines = instance.num_jobs, instance.num_machines
 
     class Fixed(Generator):
