@@ -18,6 +18,9 @@ from rich.table import Table
 #: Where the benchmarks write, relative to the working directory.
 FOLDER = Path("reports/benchmarks")
 
+#: Characters per line where the output is not a terminal.
+WIDTH = 120
+
 Row = Mapping[str, Any]
 
 
@@ -79,7 +82,10 @@ def print_table(title: str, rows: Sequence[Row], caption: str = "") -> None:
         table.add_column(key, justify="left" if isinstance(value, str) else "right")
     for row in rows:
         table.add_row(*map(_cell, row.values()))
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console.width = WIDTH
+    console.print(table)
 
 
 def _cell(value: Any) -> str:

@@ -33,8 +33,9 @@ INSTANCE = "ta01"
 ENV_ID = "makespan/JobShop-v0"
 CAPTION = """\
 steps/s: calls of step() times rows, resets not counted; with resets: the same over whole episodes.
-operations/s: scheduled operations (225 an episode), since a Jumanji step is a unit of time and some
-JSSEnv steps are no-ops. Ratios compare steps/s, for Jumanji operations/s."""
+operations/s: scheduled operations (225 an episode), since a Jumanji step is a unit of time and
+some JSSEnv steps are no-ops. The last columns divide our first single and our first vector
+environment by the line's steps/s (Jumanji: operations/s)."""
 
 
 @dataclass(frozen=True)
@@ -326,11 +327,11 @@ def table(runners: dict[Contender, Clock], rates: dict[str, list[float]]) -> lis
                 "environment": contender.name,
                 "rows": contender.rows,
                 "steps/s": steps,
-                "spread %": 100 * spread(rates[contender.name]),
+                "± %": 100 * spread(rates[contender.name]),
                 "with resets": statistics.median(clock.with_resets),
                 "operations/s": operations,
-                "our single / this": medians[single.name] / comparable,
-                "our vector / this": medians[vector.name] / comparable,
+                "single / it": medians[single.name] / comparable,
+                "vector / it": medians[vector.name] / comparable,
             }
         )
     return rows

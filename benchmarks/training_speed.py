@@ -197,8 +197,8 @@ def main(rounds: int = 5, threads: int = 1) -> None:
         {
             "trainer": name,
             "steps/s": median,
-            "spread %": 100 * spread(rates[name]),
-            "first / this": first / median,
+            "± %": 100 * spread(rates[name]),
+            "first / it": first / median,
         }
         for name, median in medians.items()
     ]
