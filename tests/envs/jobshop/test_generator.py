@@ -20,7 +20,7 @@ def samples(generator: Any, count: int, seed: int = 0) -> list[JobShopInstance]:
 
 
 def routes(instance: JobShopInstance) -> list[list[int]]:
-    return np.split(instance.machines, instance.job_offsets[1:-1])
+    return [part.tolist() for part in np.split(instance.machines, instance.job_offsets[1:-1])]
 
 
 @pytest.mark.parametrize(
@@ -89,22 +89,48 @@ def test_without_variation_every_duration_is_drawn_by_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("generator", "options", "message"),
     [
-        (lambda: JobShopGenerator(0, 3), "jobs: found 0, expected 1 <="),
-        (lambda: JobShopGenerator(3, (5, 2)), r"machines: found \(5, 2\)"),
-        (lambda: JobShopGenerator(3, 3, durations=(-1, 5)), r"durations: found \(-1, 5\)"),
-        (lambda: JobShopGenerator(2.5, 3), "jobs: found 2.5, expected an integer or a pair"),
-        (lambda: JobShopGenerator("10", 3), "jobs: found '10', expected an integer or a pair"),
-        (lambda: JobShopGenerator((1, 2, 3), 3), r"jobs: found \(1, 2, 3\)"),
-        (lambda: FlexibleJobShopGenerator(3, (2, 4), alternatives=3), "expected at most .* 2"),
-        (lambda: FlexibleJobShopGenerator(3, 3, operations=0), "operations: found 0"),
-        (lambda: FlexibleJobShopGenerator(3, 3, variation=1.5), "variation: found 1.5"),
+        (JobShopGenerator, {"jobs": 0, "machines": 3}, "jobs: found 0, expected 1 <="),
+        (JobShopGenerator, {"jobs": 3, "machines": (5, 2)}, r"machines: found \(5, 2\)"),
+        (
+            JobShopGenerator,
+            {"jobs": 3, "machines": 3, "durations": (-1, 5)},
+            r"durations: found \(-1, 5\)",
+        ),
+        (
+            JobShopGenerator,
+            {"jobs": 2.5, "machines": 3},
+            "jobs: found 2.5, expected an integer or a pair",
+        ),
+        (
+            JobShopGenerator,
+            {"jobs": "10", "machines": 3},
+            "jobs: found '10', expected an integer or a pair",
+        ),
+        (JobShopGenerator, {"jobs": (1, 2, 3), "machines": 3}, r"jobs: found \(1, 2, 3\)"),
+        (
+            FlexibleJobShopGenerator,
+            {"jobs": 3, "machines": (2, 4), "alternatives": 3},
+            "expected at most .* 2",
+        ),
+        (
+            FlexibleJobShopGenerator,
+            {"jobs": 3, "machines": 3, "operations": 0},
+            "operations: found 0",
+        ),
+        (
+            FlexibleJobShopGenerator,
+            {"jobs": 3, "machines": 3, "variation": 1.5},
+            "variation: found 1.5",
+        ),
     ],
 )
-def test_options_out_of_range_are_refused(make: Any, message: str) -> None:
+def test_options_out_of_range_are_refused(
+    generator: Any, options: dict[str, Any], message: str
+) -> None:
     with pytest.raises(UsageError, match=message):
-        make()
+        generator(**options)
 
 
 def test_the_first_taillard_instance_begins_as_published() -> None:

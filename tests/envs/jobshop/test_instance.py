@@ -94,7 +94,8 @@ def test_lists_and_other_integer_types_are_converted() -> None:
         durations=np.array([3, 2, 1], dtype=">i2"),
     )
     assert converted == arrays()
-    assert (converted.machines.dtype, converted.durations.dtype) == (np.int32, np.int64)
+    assert converted.machines.dtype == np.int32
+    assert converted.durations.dtype == np.int64
 
 
 def test_arrays_are_copied_and_read_only() -> None:

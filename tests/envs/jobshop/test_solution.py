@@ -19,6 +19,11 @@ def columns(solution: JobShopSolution) -> dict[str, Any]:
     return {column: getattr(solution, column).copy() for column in COLUMNS}
 
 
+def scheduled(*rows: tuple[int, int, int, int, int]) -> JobShopSolution:
+    """A solution of rows (job, position, machine, start, end)."""
+    return JobShopSolution(*np.array(rows, dtype=np.int64).reshape(-1, 5).T)
+
+
 def violations(solution: JobShopSolution, instance: JobShopInstance) -> list[str]:
     with pytest.raises(InvalidSolutionError) as caught:
         solution.validate(instance)
@@ -137,7 +142,7 @@ def test_an_operation_on_a_machine_that_cannot_process_it() -> None:
 
 
 def test_an_operation_with_the_duration_of_another_alternative() -> None:
-    solution = JobShopSolution([0, 0, 1, 1], [0, 1, 0, 1], [0, 0, 1, 0], [0, 3, 0, 3], [3, 5, 1, 3])
+    solution = scheduled((0, 0, 0, 0, 3), (0, 1, 0, 3, 5), (1, 0, 1, 0, 1), (1, 1, 0, 3, 3))
     assert violations(solution, FLEXIBLE) == [
         "job 0, operation 1 (3 to 5): takes 2, expected 4 on machine 0"
     ]
@@ -168,7 +173,7 @@ def test_an_operation_that_does_not_exist(job: int, position: int) -> None:
 
 
 def test_an_empty_schedule_misses_everything() -> None:
-    empty = JobShopSolution([], [], [], [], [])
+    empty = scheduled()
     assert empty.makespan == 0
     assert len(violations(empty, FT06)) == 36
 
@@ -176,7 +181,7 @@ def test_an_empty_schedule_misses_everything() -> None:
 def test_times_that_wrap_around_are_not_accepted() -> None:
     instance = JobShopInstance.from_routes([[(0, 5)]])
     start = 2**63 - 3
-    wrapped = JobShopSolution([0], [0], [0], [start], [start + 5 - 2**64])
+    wrapped = scheduled((0, 0, 0, start, start + 5 - 2**64))
     assert "takes -18446744073709551611, expected 5" in violations(wrapped, instance)[0]
 
 
@@ -280,4 +285,4 @@ def test_the_table_has_a_line_per_operation_in_order() -> None:
 
 def test_columns_of_different_length_are_refused() -> None:
     with pytest.raises(InvalidSolutionError, match="lengths"):
-        JobShopSolution([0], [0], [0], [0, 1], [1])
+        JobShopSolution(**{**columns(FT06_OPTIMUM), "ends": np.arange(5)})
