@@ -31,12 +31,13 @@ LISTED = 24
 class Options:
     """Compare policies and solvers on a benchmark suite, or solve your own instances.
 
-    Every solution is validated; results go to a CSV, a report in HTML, and tables on the terminal.
-    Stop it with Ctrl-C and start it again with the same --out: it continues where it was.
+    Every solution is validated. Results go to a CSV file, a report in HTML, and tables on the
+    terminal. Stop it with Ctrl-C and start it again with the same --out: it continues.
 
-    Examples:
-    evaluate.py jobshop --list;
-    evaluate.py jobshop --suite taillard --policies nondelay/mwkr,active/mwkr,cp-sat;
+    Try: evaluate.py jobshop --list
+
+    evaluate.py jobshop --suite ta01-10 --policies nondelay/mwkr,active/mwkr,cp-sat
+
     evaluate.py jobshop --instance my.txt --policies pretrained cp-sat --time-limit 60
     """
 
@@ -44,25 +45,25 @@ class Options:
     """Kind of problem, e.g. jobshop."""
     list: bool = False
     """Print the suites, policies and solvers of the family, and stop."""
-    suite: str | None = None
-    """Name of a set of benchmark instances."""
-    instance: tuple[Path, ...] = ()
-    """Your own instance file(s); each solution is also written as files and drawn."""
-    policies: tuple[str, ...] = ()
+    suite: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """Set of benchmark instances."""
+    instance: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE [FILE ...]")] = ()
+    """Your own instances; each solution is also written as files and drawn."""
+    policies: Annotated[tuple[str, ...], tyro.conf.arg(metavar="SPEC [SPEC ...]")] = ()
     """Policies and solvers, separated by commas or spaces: name, option/name, name:key=value."""
-    time_limit: float = 10.0
-    """Seconds per instance for solvers that search."""
-    seed: int = 0
+    time_limit: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 10.0
+    """Per instance, for solvers that search."""
+    seed: Annotated[int, tyro.conf.arg(metavar="N")] = 0
     """First seed of the random generators."""
-    seeds: int = 1
+    seeds: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     """Number of seeds; every policy is run with each."""
-    baseline: str | None = None
-    """Reference of the paired tests; default: the best dispatching rule of the run."""
-    out: Path | None = None
-    """Folder of the results, continued if it has some; default: a new one in reports/."""
-    workers: int = 1
+    baseline: Annotated[str | None, tyro.conf.arg(metavar="SPEC")] = None
+    """Reference of the paired tests. None: the best dispatching rule of the run."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
+    """Where results go, continued if there are some. None: a new folder in reports."""
+    workers: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     """Processes to share the instances among; the results are the same."""
-    threads: int = 1
+    threads: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     """Threads per process for neural networks."""
     quiet: bool = False
     """Print nothing but errors."""
@@ -94,7 +95,9 @@ def main(argv: Sequence[str] | None = None, families: "Families | None" = None) 
         interrupted.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    options = tyro.cli(Options, prog="evaluate.py", args=arguments)
+    options = tyro.cli(
+        Options, prog="evaluate.py", args=arguments, config=(tyro.conf.FlagCreatePairsOff,)
+    )
     os.environ.setdefault("OMP_NUM_THREADS", str(options.threads))  # before torch is imported
     from makespan.baselines.runner import RunError
 
@@ -183,7 +186,9 @@ def _run(options: Options, arguments: list[str], plan: "Plan", console: "Console
     total, missing = len(plan.tasks), len(evaluation.missing())
     if missing < total:
         console.print(
-            f"{total - missing} of {total} results are taken from {evaluation.results.path}"
+            f"{total - missing} of {total} results are taken from {evaluation.results.path}",
+            markup=False,
+            soft_wrap=True,
         )
     interrupted = False
     try:
@@ -192,9 +197,11 @@ def _run(options: Options, arguments: list[str], plan: "Plan", console: "Console
         interrupted = True
     rows, summary = compare(evaluation, options.baseline)
     report = _report(options, arguments, evaluation, rows, summary, console)
-    console.print(f"results: {evaluation.results.path}\nreport:  {report}")
+    made = {"results": evaluation.results.path, "report": report}
     if plan.own_files:
-        console.print(f"schedules: {plan.out / 'solutions'}, pictures: {plan.out / 'pictures'}")
+        made |= {"solutions": plan.out / "solutions", "pictures": plan.out / "pictures"}
+    for name, path in made.items():
+        console.print(f"{name}: {path}", markup=False, soft_wrap=True)
     if interrupted:
         left = len(evaluation.missing())
         again = [*arguments, *([] if options.out else ["--out", str(plan.out)])]
@@ -215,7 +222,7 @@ def _solve(evaluation: "Evaluation", workers: int, console: "Console") -> None:
     )
 
     with Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -224,7 +231,9 @@ def _solve(evaluation: "Evaluation", workers: int, console: "Console") -> None:
         console=console,
         disable=console.quiet,
     ) as progress:
-        bar = progress.add_task("solving", total=len(evaluation.missing()))
+        bar = progress.add_task(
+            "starting (the first run compiles)", total=len(evaluation.missing())
+        )
         for row in evaluation.run(workers):
             progress.update(bar, advance=1, description=f"{row.instance}, {row.solver}")
         progress.update(bar, description="solved")
@@ -239,6 +248,8 @@ def _report(
     console: "Console",
 ) -> Path:
     """Print the tables and write the HTML report; returns its path."""
+    from rich.markup import escape
+
     from makespan.baselines.report import write_report
     from makespan.baselines.results import find_contradictions
     from makespan.baselines.summary import paired_table, quality_table, run_table, size_table
@@ -255,7 +266,7 @@ def _report(
         if against_baseline is not None:
             _print_table(console, against_baseline)
     for warning in warnings:
-        console.print(f"[bold yellow]warning:[/] {warning}")
+        console.print(f"[bold yellow]warning:[/] {escape(warning)}", soft_wrap=True)
     path = plan.out / "report.html"
     write_report(
         path,
@@ -293,12 +304,13 @@ def _facts(
 def _print_table(console: "Console", table: "Table") -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as RichTable
+    from rich.text import Text
 
     grid = RichTable(
-        title=table.title,
+        title=Text(table.title),
         title_justify="left",
         title_style="bold",
-        caption=table.note,
+        caption=Text(table.note),
         caption_justify="left",
         box=SIMPLE_HEAD,
         pad_edge=False,
@@ -306,7 +318,7 @@ def _print_table(console: "Console", table: "Table") -> None:
     for index, column in enumerate(table.columns):
         grid.add_column(column, justify="left" if index < table.text_columns else "right")
     for line in table.lines:
-        grid.add_row(*line)
+        grid.add_row(*map(Text, line))  # not as markup, which names of files may look like
     console.print(grid)
 
 

@@ -85,7 +85,7 @@ def write_report(
         sections=_sections(rows, summary, option_names),
         pictures=pictures,
         left_out=summary.left_out if summary is not None else (),
-        confidence=f"{CONFIDENCE:.0%}",
+        confidence=f"{100 * CONFIDENCE:g} %",
         resamples=RESAMPLES,
     )
     write_atomically(path, html)

@@ -22,7 +22,8 @@ import numpy as np
 from makespan.baselines.results import Key
 from makespan.envs.core.errors import InvalidSolutionError, MakespanError
 from makespan.envs.core.family import Family
-from makespan.envs.core.rollout import Solver
+from makespan.envs.core.problem import Problem
+from makespan.envs.core.rollout import Solver, rollout
 
 MakeFamily = Callable[[], Family]
 
@@ -63,7 +64,8 @@ class Outcome:
         solution: valid for the instance.
         objective: from the definition, not from the solver.
         lower_bound: proven by the solver, or the family's quick bound when that is better.
-        seconds: wall clock, as measured by the solver.
+        seconds: wall clock, as measured by the solver; the first run of a policy, which loads and
+            compiles, is not counted.
         optimal: whether the solver proved optimality.
         options: values of the problem's options that the solver decided under, by name; empty for
             a solver that does not go through the simulator.
@@ -84,6 +86,7 @@ class Workbench:
     def __init__(self, family: Family) -> None:
         self.family = family
         self._solvers: dict[str, Solver[Any]] = {}
+        self._warm: set[str] = set()
 
     def solver(self, spec: str) -> Solver[Any]:
         """The solver of a specification; raises UnknownNameError or UsageError."""
@@ -100,6 +103,7 @@ class Workbench:
         rng = np.random.default_rng([task.seed, content])
         solver = self.solver(task.spec)
         try:
+            self._warm_up(task.spec, instance)
             result = solver.solve(instance, task.time_limit_s, rng)
             result.solution.validate(instance)
         except InvalidSolutionError as error:
@@ -123,10 +127,22 @@ class Workbench:
             options=_problem_options(solver, instance),
         )
 
+    def _warm_up(self, spec: str, instance: Any) -> None:
+        """Run a policy once before its clock counts: the first run compiles kernels."""
+        solver = self.solver(spec)
+        make_problem, policy = _simulator(solver), getattr(solver, "policy", None)
+        if spec not in self._warm and make_problem is not None and policy is not None:
+            rollout(make_problem([instance]), [instance], policy, np.random.default_rng(0))
+        self._warm.add(spec)
+
+
+def _simulator(solver: Solver[Any]) -> Callable[[Sequence[Any]], Problem[Any]] | None:
+    """What makes the problem that a policy-based solver decides in, see RolloutSolver."""
+    return getattr(solver, "make_problem", None)
+
 
 def _problem_options(solver: Solver[Any], instance: Any) -> dict[str, str]:
-    """Options of the problem that a policy-based solver makes for itself, see RolloutSolver."""
-    make_problem = getattr(solver, "make_problem", None)
+    make_problem = _simulator(solver)
     if make_problem is None:
         return {}
     return {name: str(value) for name, value in make_problem([instance]).options().items()}
