@@ -119,7 +119,7 @@ def _headline(summary: Summary | None, rows: Sequence[Row]) -> str:
         f"{len(summary.instances)} instance{'s' * (len(summary.instances) > 1)}, "
         f"{best.seconds_median:.3g} s each (median)."
     )
-    if best.paired is None:
+    if best.paired is None or best.overall.instances == 1:
         return sentence
     verdict = "significant" if best.p_adjusted < 1 - CONFIDENCE else "not significant"
     direction = "less" if best.paired.mean <= 0 else "more"

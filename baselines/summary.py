@@ -194,9 +194,10 @@ def _describe_references(frame: "pd.DataFrame") -> str:
 
 
 def display_name(spec: str, options: Sequence[str]) -> str:
-    """The specification without a prefix that the option columns show anyway."""
-    prefix, slash, name = spec.partition("/")
-    return name if slash and prefix in options else spec
+    """The specification without the prefixes that the option columns show anyway."""
+    head, colon, tail = spec.partition(":")
+    parts = [part for part in head.split("/") if part not in options]
+    return "/".join(parts) + colon + tail
 
 
 def quality_table(summary: Summary) -> Table:
@@ -308,7 +309,7 @@ def run_table(rows: Sequence[Row], option_names: Sequence[str]) -> Table:
             *_option_cells(row.options),
             *([str(row.seed)] if several_seeds else []),
             f"{row.objective:g}",
-            f"{row.lower_bound:g}",
+            f"{max(row.lower_bound, row.best_known_lower or -math.inf):g}",
             _decimal(row.gap_percent),
             row.gap_to,
             _seconds(row.seconds),

@@ -107,4 +107,6 @@ def test_tables_show_the_option_in_a_column_of_its_own(summary):
 
 def test_a_prefix_is_dropped_only_when_a_column_shows_it():
     assert display_name("active/mwkr", ("active",)) == "mwkr"
+    assert display_name("active/on/mwkr:samples=2", ("active", "on")) == "mwkr:samples=2"
     assert display_name("runs/best", ("active",)) == "runs/best"
+    assert display_name("cp-sat:hint=active/mwkr", ("active",)) == "cp-sat:hint=active/mwkr"
