@@ -42,6 +42,7 @@ from makespan.envs.jobshop.instance import JobShopInstance
 from makespan.envs.jobshop.problem import JobShopProblem
 from makespan.models.encoder import Graph, GraphEncoder
 from makespan.models.policy import GraphPolicy, PolicyConfig
+from makespan.train import set_threads
 
 GENERATOR = JobShopGenerator(jobs=15, machines=15)
 SB3_ENVS, SB3_STEPS = 8, 128  # an iteration of 1,024 steps
@@ -171,9 +172,9 @@ def main(rounds: int = 5, threads: int = 1) -> None:
 
     Args:
         rounds: iterations per contender, in turns.
-        threads: for torch; more than the free cores make it many times slower.
+        threads: of torch and the simulator; more than the free cores make torch many times slower.
     """
-    torch.set_num_threads(threads)
+    set_threads(threads)
     torch.manual_seed(0)
     about = machine(["makespan", "torch", "torch-geometric", "sb3-contrib", "gymnasium", "numba"])
     config, policy = PPOConfig(), PolicyConfig()

@@ -25,7 +25,7 @@ def package_files() -> list[Path]:
         files += [
             path
             for path in (ROOT / folder).rglob("*")
-            if path.suffix in {".py", *DATA_SUFFIXES} and "__pycache__" not in path.parts
+            if path.suffix in {".py", *DATA_SUFFIXES} or "_LICENSE" in path.name
         ]
     return sorted(path.relative_to(ROOT) for path in files)
 
