@@ -204,27 +204,28 @@ class _Reader:
 
     def __init__(self, text: str) -> None:
         numbered = enumerate(re.split(r"\r\n|\r|\n", text), start=1)
-        lines = (_Line(number, line.split()) for number, line in numbered)
-        self._lines = [line for line in lines if line.words and line.words[0][0] != "#"]
+        stripped = ((number, line.strip()) for number, line in numbered)
+        self._lines = [(number, line) for number, line in stripped if line and line[0] != "#"]
         self._next = 0
 
     def line(self, expected: str) -> _Line:
         """The next line; raises InstanceError at the end of the text."""
         if self._next == len(self._lines):
-            after = f"after line {self._lines[-1].number}" if self._lines else "nothing"
+            after = f"after line {self._lines[-1][0]}" if self._lines else "nothing"
             raise InstanceError(f"found the end of the file ({after}), expected {expected}")
+        number, line = self._lines[self._next]
         self._next += 1
-        return self._lines[self._next - 1]
+        return _Line(number, line.split())
 
     def skip_heading(self) -> None:
         """Pass over lines of words."""
-        while self._next < len(self._lines) and self._lines[self._next].words[0][0].isalpha():
+        while self._next < len(self._lines) and self._lines[self._next][1][0].isalpha():
             self._next += 1
 
     def end(self) -> None:
         """Raise InstanceError when a line is left."""
         if self._next < len(self._lines):
-            line = self._lines[self._next]
+            line = self.line("the end")
             raise line.error(reprlib.repr(" ".join(line.words)), "the end of the file")
 
 
