@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -114,9 +115,10 @@ def main(argv: Sequence[str] | None = None, families: "Families | None" = None) 
 
 
 def _families() -> "Families":
+    from makespan.baselines.runner import registered_family
     from makespan.envs import FAMILIES
 
-    return FAMILIES
+    return {name: partial(registered_family, name) for name in FAMILIES}
 
 
 def _fail(message: str, code: int) -> int:

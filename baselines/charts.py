@@ -44,11 +44,12 @@ def gap_by_size_chart(summary: Summary) -> str:
 
     with style.context(["default", STYLE]):
         figure, axes = _new_figure(3.9)
-        solvers, groups = summary.solvers, [*summary.sizes, "all"]
+        solvers = summary.solvers
+        sizes = summary.sizes if len(summary.sizes) > 1 else ()
         width = 0.84 / len(solvers)
         for index, solver in enumerate(solvers):
-            means = [*(solver.by_size[size] for size in summary.sizes), solver.overall]
-            x = np.arange(len(groups)) + (index - (len(solvers) - 1) / 2) * width
+            means = [*(solver.by_size[size] for size in sizes), solver.overall]
+            x = np.arange(len(means)) + (index - (len(solvers) - 1) / 2) * width
             axes.bar(
                 x,
                 [mean.gap for mean in means],
@@ -57,7 +58,7 @@ def gap_by_size_chart(summary: Summary) -> str:
                 label=solver.spec,
             )
             _whiskers(axes, x.tolist(), means)
-        axes.set_xticks(range(len(groups)), groups)
+        axes.set_xticks(range(len(sizes) + 1), [*sizes, "all"])
         axes.tick_params(axis="x", length=0)
         axes.axhline(0, color=PAGE_COLOUR, lw=0.8)
         axes.set_ylabel(f"mean gap % to {summary.gap_to}")

@@ -100,7 +100,11 @@ def _sections(
     sections = [
         Section("Quality and time", table=quality_table(summary)),
         Section("Gap against time", chart=gap_against_time_chart(summary)),
-        Section("Gap by size", chart=gap_by_size_chart(summary), table=size_table(summary)),
+        Section(
+            "Gap by size",
+            chart=gap_by_size_chart(summary),
+            table=size_table(summary) if len(summary.sizes) > 1 else None,
+        ),
     ]
     against_baseline = paired_table(summary)
     if against_baseline is not None:

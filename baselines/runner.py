@@ -80,6 +80,13 @@ class Outcome:
     options: dict[str, str]
 
 
+def registered_family(name: str) -> Family:
+    """A family by its name; ``partial(registered_family, name)`` can be sent to a process."""
+    from makespan.envs import FAMILIES
+
+    return FAMILIES[name]()
+
+
 class Workbench:
     """A family and the solvers built for it so far, so that weights are loaded once."""
 
