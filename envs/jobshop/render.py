@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BASE_COLOURS = (
-    "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6",
-    "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
-)  # fmt: skip
 INK, PALE, BOUND_COLOUR = "#1b1f24", "#f1f2f4", "#00687a"
 BAR_HEIGHT = 0.84  # of a machine's row
 LABEL_SIZES = (8.5, 7.0, 6.0, 5.0)  # points, the largest that fits is taken
@@ -130,9 +126,10 @@ def rgb_array(
 
 def job_colours(num_jobs: int) -> NDArray[np.float64]:
     """(num_jobs, 3) red, green and blue in 0..1; they repeat after 30 jobs."""
+    from matplotlib import color_sequences
     from matplotlib.colors import to_rgba_array
 
-    base = to_rgba_array(BASE_COLOURS)[:, :3]
+    base = to_rgba_array(color_sequences["petroff10"])[:, :3]
     shades = np.concatenate([base, 0.5 + 0.5 * base, 0.58 * base])
     return shades[np.arange(num_jobs) % len(shades)]
 
