@@ -18,14 +18,17 @@ IllegalAction = Literal["terminate", "raise"]
 
 OBSERVATION_MODES = ("graph", "candidates")
 ILLEGAL_ACTION_MODES = ("terminate", "raise")
+RENDER_MODES = ("rgb_array",)
 
 
-def check_modes(observation: str, illegal_action: str) -> None:
-    """Raise UnknownNameError for an unknown observation or illegal-action mode."""
+def check_modes(observation: str, illegal_action: str, render_mode: str | None) -> None:
+    """Raise UnknownNameError for an unknown mode."""
     if observation not in OBSERVATION_MODES:
         raise UnknownNameError("observation mode", observation, OBSERVATION_MODES)
     if illegal_action not in ILLEGAL_ACTION_MODES:
         raise UnknownNameError("illegal-action mode", illegal_action, ILLEGAL_ACTION_MODES)
+    if render_mode not in (None, *RENDER_MODES):
+        raise UnknownNameError("render mode", render_mode, RENDER_MODES)
 
 
 class SchedulingEnv(gymnasium.Env[dict[str, NDArray[Any]], np.int64], Generic[InstanceT]):
@@ -40,10 +43,11 @@ class SchedulingEnv(gymnasium.Env[dict[str, NDArray[Any]], np.int64], Generic[In
         render_mode: ``"rgb_array"`` or None.
 
     The mask is in the observation, in ``info["action_mask"]`` and in :meth:`action_masks`. When an
-    episode ends, ``info`` holds the problem's metrics, ``objective`` and ``lower_bound`` among them.
+    episode ends by a legal action, ``info`` holds the problem's metrics, ``objective`` and
+    ``lower_bound`` among them.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 4}
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": list(RENDER_MODES), "render_fps": 4}
 
     def __init__(
         self,
@@ -53,28 +57,38 @@ class SchedulingEnv(gymnasium.Env[dict[str, NDArray[Any]], np.int64], Generic[In
         illegal_action: IllegalAction = "terminate",
         render_mode: str | None = None,
     ) -> None:
-        check_modes(observation, illegal_action)
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise UnknownNameError("render mode", str(render_mode), self.metadata["render_modes"])
+        check_modes(observation, illegal_action, render_mode)
         self.problem = problem
         self.generator = generator
         self.render_mode = render_mode
         self.observation_space = problem.spec.space(observation)
         self.action_space = spaces.Discrete(problem.spec.max_candidates)
         self.instance: InstanceT | None = None
+        self._keys = problem.spec.keys(observation)
         self._raise_illegal = illegal_action == "raise"
         self._state = problem.allocate(1)
         self._observation = problem.spec.allocate(1)
-        self._rows = {
-            key: getattr(self._observation, key)[0] for key in problem.spec.keys(observation)
-        }
-        self._mask = self._observation.action_mask[0]
         self._actions = np.zeros(1, dtype=np.int64)
         self._rewards = np.zeros(1)
         self._terminated = np.zeros(1, dtype=np.bool_)
-        self._step = problem.bind_step(
+        self._bind()
+
+    def _bind(self) -> None:
+        """Make what refers to the arrays of this environment: views and the bound step."""
+        self._rows = {key: getattr(self._observation, key)[0] for key in self._keys}
+        self._mask = self._observation.action_mask[0]
+        self._step = self.problem.bind_step(
             self._state, self._observation, self._actions, self._rewards, self._terminated
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and deepcopy, which would cut the ties that :meth:`_bind` makes."""
+        bound = ("_rows", "_mask", "_step")
+        return {name: value for name, value in vars(self).items() if name not in bound}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._bind()
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -7,7 +7,7 @@ Chance lives in the instance, so ``(instance, actions)`` determines everything.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import numpy as np
@@ -48,6 +48,14 @@ class Problem(ABC, Generic[InstanceT]):
 
     name: ClassVar[str]
     spec: ObservationSpec
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle: without cached properties, which may be machine code of this process."""
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if not isinstance(getattr(type(self), name, None), cached_property)
+        }
 
     @abstractmethod
     def options(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from makespan.envs.core.env import IllegalAction, ObservationMode, check_modes
+from makespan.envs.core.env import RENDER_MODES, IllegalAction, ObservationMode, check_modes
 from makespan.envs.core.errors import IllegalActionError, UsageError
 from makespan.envs.core.problem import Generator, Problem
 
@@ -31,7 +31,7 @@ class SchedulingVectorEnv(VectorEnv[Arrays, NDArray[np.int64], NDArray[Any]]):
     """
 
     metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
-        "render_modes": ["rgb_array"],
+        "render_modes": list(RENDER_MODES),
         "autoreset_mode": AutoresetMode.NEXT_STEP,
     }
 
@@ -46,7 +46,7 @@ class SchedulingVectorEnv(VectorEnv[Arrays, NDArray[np.int64], NDArray[Any]]):
         copy: bool = True,
         render_mode: str | None = None,
     ) -> None:
-        check_modes(observation, illegal_action)
+        check_modes(observation, illegal_action, render_mode)
         if num_envs < 1:
             raise UsageError(f"num_envs: found {num_envs}, expected at least 1")
         self.num_envs = num_envs
@@ -70,9 +70,20 @@ class SchedulingVectorEnv(VectorEnv[Arrays, NDArray[np.int64], NDArray[Any]]):
         self._rewards = np.zeros(num_envs)
         self._terminated = np.ones(num_envs, dtype=np.bool_)
         self._loaded = False
-        self._step = problem.bind_step(
+        self._bind()
+
+    def _bind(self) -> None:
+        self._step = self.problem.bind_step(
             self._state, self._observation, self._actions, self._rewards, self._terminated
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and deepcopy: without the step, which is bound to the arrays of this one."""
+        return {name: value for name, value in vars(self).items() if name != "_step"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._bind()
 
     def reset(
         self,
@@ -95,11 +106,11 @@ class SchedulingVectorEnv(VectorEnv[Arrays, NDArray[np.int64], NDArray[Any]]):
             if seeds[row] is not None or self._generators[row] is None:
                 self._generators[row] = seeding.np_random(seeds[row])[0]
         self._load(rows)
-        return self._observations(), {"action_mask": self._output("action_mask")}
+        self._loaded = True
+        return self._observations(), self._mask_info()
 
     def _rows_to_reset(self, mask: Any) -> NDArray[np.intp]:
         if mask is None:
-            self._loaded = True
             return self._all
         mask = np.asarray(mask)
         if mask.shape != (self.num_envs,) or mask.dtype != np.bool_ or not mask.any():
@@ -133,8 +144,11 @@ class SchedulingVectorEnv(VectorEnv[Arrays, NDArray[np.int64], NDArray[Any]]):
 
         Args:
             actions: (num_envs,) integer candidate indices. Rows that have ended are not stepped:
-                they are reset (NEXT_STEP) or must have been (DISABLED: ResetNeeded otherwise, by
-                UsageError).
+                they are reset (NEXT_STEP) or must have been (DISABLED).
+
+        Raises:
+            UsageError: when a row, or with DISABLED one that has ended, was not reset.
+            IllegalActionError: with ``illegal_action="raise"``; the state is unchanged.
         """
         ended = self._terminated.copy()
         if ended.any() and self.autoreset_mode is AutoresetMode.DISABLED:
@@ -155,8 +169,8 @@ class SchedulingVectorEnv(VectorEnv[Arrays, NDArray[np.int64], NDArray[Any]]):
             self._load(np.flatnonzero(ended))
         terminated = self._terminated.copy()
         if terminated.any():
-            self._end(terminated, infos)
-        infos["action_mask"] = self._output("action_mask")
+            self._end(terminated, infos, illegal)
+        infos.update(self._mask_info())
         truncated = np.zeros(self.num_envs, dtype=np.bool_)
         return self._observations(), self._rewards.copy(), terminated, truncated, infos
 
@@ -186,24 +200,43 @@ class SchedulingVectorEnv(VectorEnv[Arrays, NDArray[np.int64], NDArray[Any]]):
         infos["illegal_action"] = self._illegal_actions
         infos["_illegal_action"] = illegal
 
-    def _end(self, terminated: NDArray[np.bool_], infos: dict[str, Any]) -> None:
+    def _end(
+        self,
+        terminated: NDArray[np.bool_],
+        infos: dict[str, Any],
+        illegal: NDArray[np.bool_] | None,
+    ) -> None:
         """Add the metrics of the rows that ended; with SAME_STEP, start their next episodes."""
-        rows = np.flatnonzero(terminated)
+        finished = terminated if illegal is None else terminated & ~illegal
         metrics: dict[str, Any] = infos
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
             metrics = {key: infos.pop(key) for key in list(infos)}
+            metrics.update(self._mask_info(terminated))
             infos.update(final_info=metrics, _final_info=terminated.copy())
-            infos["final_obs"] = {
-                key: _only(getattr(self._observation, key), terminated) for key in self._keys
-            }
-            infos["_final_obs"] = terminated.copy()
-            metrics["action_mask"] = infos["final_obs"]["action_mask"]
-        for row in rows:
+            infos.update(final_obs=self._final_obs(terminated), _final_obs=terminated.copy())
+        for row in np.flatnonzero(finished):
             for key, value in self.problem.metrics(self._state, row).items():
                 metrics.setdefault(key, np.zeros(self.num_envs))[row] = value
-                metrics["_" + key] = terminated.copy()
+                metrics["_" + key] = finished.copy()
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
-            self._load(rows)
+            self._load(np.flatnonzero(terminated))
+
+    def _final_obs(self, terminated: NDArray[np.bool_]) -> NDArray[np.object_]:
+        """(num_envs,) the last observation of each row that ended, None for the others."""
+        final = np.full(self.num_envs, None, dtype=object)
+        for row in np.flatnonzero(terminated):
+            final[row] = {key: getattr(self._observation, key)[row].copy() for key in self._keys}
+        return final
+
+    def _mask_info(self, rows: NDArray[np.bool_] | None = None) -> dict[str, Any]:
+        """The mask as Gymnasium gives it in infos, of all rows or only of ``rows``."""
+        if rows is None:
+            return {
+                "action_mask": self._output("action_mask"),
+                "_action_mask": np.ones(self.num_envs, dtype=np.bool_),
+            }
+        mask = np.where(rows[:, None], self._observation.action_mask, np.int8(0))
+        return {"action_mask": mask, "_action_mask": rows.copy()}
 
     def _output(self, key: str) -> NDArray[Any]:
         array: NDArray[Any] = getattr(self._observation, key)
@@ -237,10 +270,3 @@ def _autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
     except ValueError:
         known = ", ".join(repr(m.value) for m in AutoresetMode)
         raise UsageError(f"autoreset_mode: found {mode!r}, expected one of {known}") from None
-
-
-def _only(array: NDArray[Any], rows: NDArray[np.bool_]) -> NDArray[Any]:
-    """A copy with the other rows zero."""
-    result = np.zeros_like(array)
-    result[rows] = array[rows]
-    return result
