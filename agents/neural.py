@@ -94,7 +94,7 @@ def distinct_graphs(
     rows: list[int] = []
     index = np.empty(len(observation.nodes), dtype=np.int64)
     for row in range(len(index)):
-        key = observation.nodes[row].tobytes() + observation.edges[row].tobytes()
+        key = b"".join(getattr(observation, field)[row].tobytes() for field in Graph._fields)
         if key not in keys:
             keys[key] = len(rows)
             rows.append(row)
