@@ -39,10 +39,10 @@ $(INSTALLED): pyproject.toml
 	touch $@
 
 demo: $(INSTALLED)
-	$(BIN)/python train.py jobshop --minutes $(DEMO_MINUTES) --run $(DEMO)
-	$(BIN)/python evaluate.py jobshop --suite ta01-ta10 \
-		--policies $(DEMO) fdd-mwkr mwkr mor spt cp-sat --time-limit 5 --report $(DEMO)/report.html
-	@echo 'The report: $(DEMO)/report.html'
+	rm -rf $(DEMO)
+	$(BIN)/python train.py jobshop --minutes $(DEMO_MINUTES) --out $(DEMO)
+	$(BIN)/python evaluate.py jobshop --suite ta01-10 --time-limit 5 --out $(DEMO)/comparison \
+		--policies $(DEMO) nondelay/fdd-mwkr nondelay/mwkr nondelay/mor nondelay/spt cp-sat
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES)

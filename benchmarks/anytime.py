@@ -99,7 +99,7 @@ def plot(summary: Sequence[dict[str, Any]], title: str, path: Path) -> None:
         points[line["solver"]][line["mean seconds"]] = line["mean gap %"]
     figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
     for solver, curve in points.items():
-        axes.plot(list(curve), list(curve.values()), marker="o", label=solver)
+        axes.plot(*zip(*sorted(curve.items()), strict=True), marker="o", label=solver)
     axes.set(xscale="log", xlabel="seconds per instance", ylabel="mean gap, %", title=title)
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
@@ -123,7 +123,13 @@ def main(
     """
     set_threads(threads)
     sampled = "pretrained:samples=1000000"  # the time limit decides
-    specs = policies or ("fdd-mwkr", "pretrained", sampled, "tabu", f"cp-sat:workers={threads}")
+    specs = policies or (
+        "nondelay/fdd-mwkr",
+        "pretrained",
+        sampled,
+        "tabu",
+        f"cp-sat:workers={threads}",
+    )
     about = machine(["makespan", "numba", "torch", "ortools"])
     family = FAMILIES["jobshop"]()
     bench = Workbench(family)
@@ -139,7 +145,7 @@ def main(
     print_table(f"{', '.join(instances)}; best known bounds of {as_of}", summary)
     picture = FOLDER / "anytime.png"
     files = write_results("anytime", rows, {**about, "threads": threads, "bounds": as_of})
-    plot(summary, f"{len(instances)} instances, {threads} threads, {about['processor']}", picture)
+    plot(summary, f"{len(instances)} instances, {threads} thread(s), {about['processor']}", picture)
     print(*files, picture, sep="\n")
 
 
