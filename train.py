@@ -23,8 +23,8 @@ def main(arguments: list[str] | None = None) -> int:
     from makespan.envs.core.errors import MakespanError
 
     arguments = sys.argv[1:] if arguments is None else arguments
-    command = tyro.cli(_command_type(), args=arguments, prog="train.py", description=__doc__)
     try:
+        command = tyro.cli(_command_type(), args=arguments, prog="train.py", description=__doc__)
         return _run(command)
     except MakespanError as error:
         print(f"train.py: {error}", file=sys.stderr)

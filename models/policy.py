@@ -41,6 +41,9 @@ class PolicyConfig:
     def __post_init__(self) -> None:
         if self.encoder not in ENCODERS:
             raise UnknownNameError("encoder", self.encoder, ENCODERS)
+        for field in ("heads", "attention_layers", "encoder_layers"):
+            if getattr(self, field) < 1:
+                raise UsageError(f"{field}: found {getattr(self, field)}, expected at least 1")
         if self.hidden < 4 or self.hidden % self.heads or self.hidden % 4:
             raise UsageError(
                 f"hidden: found {self.hidden}, expected a multiple of 4 and of heads ({self.heads})"
@@ -144,6 +147,9 @@ class GraphPolicy(nn.Module):
         elif config.encoder == "tokens":
             self.node_input = nn.Linear(len(spec.node_features), roles * hidden, bias=False)
             self.state_input = nn.Linear(roles * len(spec.node_state_features), hidden)
+        if config.encoder != "none":
+            # the policy starts from the candidate features alone and learns what the graph adds
+            nn.init.zeros_(self.node_input.weight)
         self.token = nn.Sequential(
             nn.LayerNorm(hidden),
             nn.GELU(),

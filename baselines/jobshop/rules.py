@@ -1,8 +1,8 @@
 """Priority dispatching rules for the job shop, under any schedule-generation scheme.
 
 A rule ranks the candidates; the lowest priority value goes first. Ties go to the candidate that
-would end first when operations have alternatives, then to the lowest job index. Conventions differ
-between papers: here the work remaining and the operations remaining count the current operation.
+would end first when the instance offers alternatives, then to the lowest job index. Conventions
+differ between papers: here work remaining and operations remaining count the current operation.
 Source: Panwalkar & Iskander, A survey of scheduling rules, Operations Research 25(1), 1977; for
 FDD/MWKR Sels, Gheysen & Vanhoucke, IJPR 50(15), 2012; for ATC Vepsalainen & Morton, Management
 Science 33(8), 1987.
@@ -21,9 +21,6 @@ from makespan.envs.core.rollout import ScorePolicy
 from makespan.envs.jobshop import kernel
 from makespan.envs.jobshop.kernel import State
 
-#: Look-ahead factor of ATC; Vepsalainen & Morton recommend 2 to 3 for job shops.
-ATC_LOOKAHEAD = 3.0
-
 
 class Candidates(NamedTuple):
     """What rules may use of R rows and A candidates; time in the instance's units, exact."""
@@ -36,6 +33,7 @@ class Candidates(NamedTuple):
     operations_left: NDArray[np.int64]  # (R, A) of the job, this one included
     bound: NDArray[np.int64]  # (R, 1) current lower bound on the makespan
     mean_duration: NDArray[np.float64]  # (R, 1) of the instance
+    lookahead: NDArray[np.int64]  # (R, A) makespan of a trial schedule, with lookahead="atc"
 
 
 def candidates(state: State, rows: NDArray[np.int64], width: int) -> Candidates:
@@ -67,6 +65,7 @@ def candidates(state: State, rows: NDArray[np.int64], width: int) -> Candidates:
         operations_left=each(job_end - operation),
         bound=state.totals[rows, kernel.BOUND, None].astype(np.int64),
         mean_duration=1.0 / state.scale[rows, :1],
+        lookahead=state.lookahead[rows].astype(np.int64),
     )
 
 
@@ -78,7 +77,7 @@ def _fdd_mwkr(c: Candidates) -> NDArray[Any]:
 def _atc(c: Candidates) -> NDArray[Any]:
     """Apparent tardiness cost, all jobs due at the current lower bound on the makespan."""
     slack = np.maximum(c.bound - c.earliest - c.work_left, 0)
-    urgency = np.exp(-slack / (ATC_LOOKAHEAD * c.mean_duration))
+    urgency = np.exp(-slack / (kernel.ATC_DURATIONS * c.mean_duration))
     return -urgency / np.maximum(c.duration, 1)
 
 
@@ -93,6 +92,7 @@ RULES: dict[str, Callable[[Candidates], NDArray[Any]]] = {
     "fifo": lambda c: c.job_ready,
     "fdd-mwkr": _fdd_mwkr,
     "atc": _atc,
+    "pilot": lambda c: c.lookahead + 1e-3 * np.tanh(_atc(c)),
 }
 
 
@@ -126,7 +126,10 @@ class RulePolicy(ScorePolicy):
         priority = np.where(legal, RULES[self.name](view), np.inf)
         order = np.broadcast_to(np.arange(legal.shape[1]), legal.shape)
         if width > 1:
-            order = np.argsort(view.earliest + view.duration, axis=1, kind="stable")
+            operations = state.sizes[rows, 2]
+            flexible = state.first_alternative[rows, operations] > operations
+            ends = np.where(flexible[:, None], view.earliest + view.duration, 0)
+            order = np.argsort(ends, axis=1, kind="stable")
             priority = np.take_along_axis(priority, order, axis=1)
         by_priority = np.argsort(priority, axis=1, kind="stable")
         order = np.take_along_axis(order, by_priority, axis=1)

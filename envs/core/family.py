@@ -44,10 +44,11 @@ class Family:
             options of the command line) with the default sizes for training.
         suites: named sets of benchmark instances; a call loads them.
         read_instance: an instance from a file of any supported format.
-        write_solution: write a solution beside the instance; returns the files written.
+        write_solution: ``write_solution(instance, solution, stem)``: write stem.json and stem.csv;
+            returns the files written.
         best_known: dated bounds of a benchmark instance by its name, or None.
         lower_bound: a quick lower bound for any instance.
-        draw: draw a solution into a picture file.
+        draw: ``draw(instance, solution, path, policy=, lower_bound=, best_known=)``: a picture file.
         policies: named online policies (rules), ``name -> make(**options)``.
         solvers: named solvers, ``name -> make(**options)``.
     """
@@ -62,6 +63,6 @@ class Family:
     write_solution: Callable[[Any, Any, Path], list[Path]]
     best_known: Callable[[str], BestKnown | None]
     lower_bound: Callable[[Any], float]
-    draw: Callable[[Any, Any, Path], None]
+    draw: Callable[..., None]
     policies: Mapping[str, Callable[..., Any]]
     solvers: Mapping[str, Callable[..., Any]]

@@ -45,6 +45,11 @@ class Instance:
         """Raise InstanceError naming field, index, found and expected when the data are invalid."""
         raise NotImplementedError(f"{type(self).__name__} must define check()")
 
+    @property
+    def size(self) -> str:
+        """What tables group instances by, e.g. ``"15x15"``; empty for no groups."""
+        return ""
+
     def content_hash(self) -> str:
         """SHA-256 of the data (hexadecimal), the name left out."""
         digest = hashlib.sha256(self.kind.encode())

@@ -11,8 +11,8 @@ from makespan.envs.core.family import Family
 from makespan.envs.core.problem import FixedInstances, Generator
 from makespan.envs.core.vector_env import SchedulingVectorEnv
 from makespan.envs.jobshop.generator import FlexibleJobShopGenerator, JobShopGenerator
-from makespan.envs.jobshop.instance import JobShopInstance, Sizes
-from makespan.envs.jobshop.kernel import DECODE_MODES
+from makespan.envs.jobshop.instance import JobShopInstance
+from makespan.envs.jobshop.kernel import DECODE_MODES, LOOKAHEAD_MODES
 from makespan.envs.jobshop.problem import JobShopProblem
 
 InstanceSource = JobShopInstance | Sequence[JobShopInstance] | str | Path
@@ -43,22 +43,24 @@ def _parts(
     generator: type[JobShopGenerator] | type[FlexibleJobShopGenerator],
     instance: InstanceSource | None,
     decode: str,
+    lookahead: str,
     options: dict[str, Any],
 ) -> tuple[JobShopProblem, Generator[JobShopInstance]]:
     """Problem and source of instances of an environment."""
     if instance is None:
         source = generator(**{"jobs": 10, "machines": 10, **options})
-        return JobShopProblem(source.largest, decode), source
+        return JobShopProblem(source.largest, decode, lookahead), source
     if options:
         raise UsageError(f"{', '.join(sorted(options))}: not with a fixed instance")
     instances = load(instance)
-    return JobShopProblem.for_instances(instances, decode), FixedInstances(instances)
+    return JobShopProblem.for_instances(instances, decode, lookahead), FixedInstances(instances)
 
 
 def make_env(
     generator: type[JobShopGenerator] | type[FlexibleJobShopGenerator] = JobShopGenerator,
     instance: InstanceSource | None = None,
     decode: str = "active",
+    lookahead: str = "none",
     observation: Any = "graph",
     illegal_action: Any = "terminate",
     render_mode: str | None = None,
@@ -70,10 +72,11 @@ def make_env(
         generator: of random instances, used when ``instance`` is None.
         instance: fixed: a benchmark name, a file, an instance; or several instances to draw from.
         decode: schedule-generation scheme, see :mod:`makespan.envs.jobshop.kernel`.
+        lookahead: trial schedules as features, see :mod:`makespan.envs.jobshop.kernel`.
         observation, illegal_action, render_mode: see :class:`SchedulingEnv`.
         options: of the generator, e.g. ``jobs=(6, 15), machines=10, durations=(1, 99)``.
     """
-    problem, source = _parts(generator, instance, decode, options)
+    problem, source = _parts(generator, instance, decode, lookahead, options)
     return SchedulingEnv(problem, source, observation, illegal_action, render_mode)
 
 
@@ -82,6 +85,7 @@ def make_vector_env(
     generator: type[JobShopGenerator] | type[FlexibleJobShopGenerator] = JobShopGenerator,
     instance: InstanceSource | None = None,
     decode: str = "active",
+    lookahead: str = "none",
     observation: Any = "graph",
     illegal_action: Any = "terminate",
     autoreset_mode: Any = "NextStep",
@@ -90,7 +94,7 @@ def make_vector_env(
     **options: Any,
 ) -> SchedulingVectorEnv:
     """The same as native vector environments; arguments as for :func:`make_env`."""
-    problem, source = _parts(generator, instance, decode, options)
+    problem, source = _parts(generator, instance, decode, lookahead, options)
     return SchedulingVectorEnv(
         num_envs, problem, source, observation, illegal_action, autoreset_mode, copy, render_mode
     )
@@ -104,20 +108,21 @@ def make_flexible_vector_env(num_envs: int, **options: Any) -> SchedulingVectorE
     return make_vector_env(num_envs, FlexibleJobShopGenerator, **options)
 
 
-def _draw(instance: Any, solution: Any, path: Path) -> None:
-    from makespan.envs.jobshop.render import draw
+def _draw(instance: Any, solution: Any, path: Path, **options: Any) -> None:
+    from makespan.envs.jobshop.render import draw  # matplotlib takes a second to import
 
-    draw(instance, solution, path)
+    draw(instance, solution, path, **options)
 
 
 def make_problem(
     source: Sequence[JobShopInstance] | JobShopGenerator | FlexibleJobShopGenerator,
     decode: str = "active",
+    lookahead: str = "none",
 ) -> JobShopProblem:
     """The problem sized for the given instances, or for all that a generator can give."""
     if isinstance(source, JobShopGenerator | FlexibleJobShopGenerator):
-        return JobShopProblem(source.largest, decode)
-    return JobShopProblem.for_instances(source, decode)
+        return JobShopProblem(source.largest, decode, lookahead)
+    return JobShopProblem.for_instances(source, decode, lookahead)
 
 
 def make_family() -> Family:
@@ -131,7 +136,10 @@ def make_family() -> Family:
         name="jobshop",
         env_ids=("makespan/JobShop-v0", "makespan/FlexibleJobShop-v0"),
         make_problem=make_problem,
-        problem_options={"decode": ("active", *(m for m in DECODE_MODES if m != "active"))},
+        problem_options={
+            "decode": ("active", *(m for m in DECODE_MODES if m != "active")),
+            "lookahead": LOOKAHEAD_MODES,
+        },
         generators={
             "jobshop": JobShopGenerator(jobs=(10, 20), machines=10),
             "flexible-jobshop": FlexibleJobShopGenerator(jobs=(10, 20), machines=(5, 10)),

@@ -199,6 +199,11 @@ class JobShopInstance(Instance):
         return Sizes(self.num_jobs, self.num_machines, self.num_operations, self.max_alternatives)
 
     @property
+    def size(self) -> str:
+        """``"15x10"`` for 15 jobs on 10 machines."""
+        return f"{self.num_jobs}x{self.num_machines}"
+
+    @property
     def is_flexible(self) -> bool:
         """Whether some operation can choose its machine."""
         return len(self.machines) > self.num_operations

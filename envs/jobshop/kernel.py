@@ -13,6 +13,13 @@ candidates are legal and when the chosen operation starts:
   every regular objective; for alternatives too, since moving the candidate that attains C* into
   an interval of m* unused before C* delays nothing.
 
+With ``lookahead = "atc"`` every legal candidate is also tried: the schedule is completed by the
+non-delay ATC rule with all jobs due at the bound (Vepsalainen & Morton, Management Science 33(8),
+1987) and the makespan found becomes a feature. This is the pilot method (Duin & Voss, Networks 34,
+1999) offered to the policy.
+
+All kernels are in this one file because numba's cache looks at no other for changes.
+
 The bound behind the reward is the largest of: completion so far; for each job its earliest next
 start plus its remaining work; for each machine its ready time plus the work that only it can do;
 with alternatives also the mean over machines of ready time plus remaining work.
@@ -24,12 +31,20 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from makespan.envs.core.observation import Observation
 
 f32 = np.float32
 
 APPEND, INSERT, NONDELAY, ACTIVE = range(4)
 DECODE_MODES = ("append", "insert", "nondelay", "active")
+
+NO_LOOKAHEAD, ATC_LOOKAHEAD = range(2)
+LOOKAHEAD_MODES = ("none", "atc")
+#: Operations times jobs that a trial simulates at most, then a bound stands for the rest: a trial
+#: costs the same however large the instance. Instances up to 20x20 are simulated to the end.
+TRIAL_WORK = 8000
+#: Slack is weighed against this many mean durations; Vepsalainen & Morton use 2 to 3 in job shops.
+ATC_DURATIONS = 3.0
+_NEVER = np.int32(2**31 - 1)
 
 #: Node types, in the order of their index.
 OPERATION, JOB, MACHINE = range(3)
@@ -86,6 +101,11 @@ CANDIDATE_FEATURES = (
     "excess_end",  # over the earliest completion among the alternatives
     "legal",
 )
+LOOKAHEAD_FEATURES = (
+    "lookahead",  # makespan found by lookahead, relative to the best candidate's
+    "lookahead_gap",  # the same relative to the bound
+    "lookahead_share",  # of the remaining operations that the trials simulate
+)
 GLOBAL_FEATURES = (
     "progress",  # share of operations scheduled
     "bound_increase",  # (bound - initial bound) / initial bound
@@ -121,15 +141,23 @@ class State(NamedTuple):
     assigned: NDArray[np.int32]  # (B, O) alternative chosen
     first_on_machine: NDArray[np.int32]  # (B, M) operations in order of start, a linked list
     next_on_machine: NDArray[np.int32]  # (B, O)
-    totals: NDArray[np.int32]  # (B, 5) see the constants below
+    totals: NDArray[np.int32]  # (B, 5) columns below
     # scratch: candidates by machine, linked lists
     queue: NDArray[np.int32]  # (B, M) first candidate
     queue_next: NDArray[np.int32]  # (B, A)
     queue_size: NDArray[np.int32]  # (B, M)
     queue_work: NDArray[np.int32]  # (B, M) durations of the candidates
     delay_bound: NDArray[np.int32]  # (B, A) bound by the rivals if the candidate is chosen
+    # lookahead
+    log_duration: NDArray[np.float32]  # (B, X)
+    lookahead: NDArray[np.int32]  # (B, A) makespan after each legal candidate
+    trial_next: NDArray[np.int32]  # (B, J) copies of the partial schedule that a trial works on
+    trial_job: NDArray[np.int32]  # (B, J)
+    trial_machine: NDArray[np.int32]  # (B, M)
+    trial_load: NDArray[np.int32]  # (B, M)
 
 
+#: Columns of ``totals``.
 INITIAL_BOUND, BOUND, COMPLETION, SCHEDULED, WORK_LEFT = range(5)
 
 
@@ -145,6 +173,7 @@ def load_row(
     durations,
     width,
     decode,
+    lookahead,
 ):
     """Put an instance into ``row`` and write its whole observation.
 
@@ -154,6 +183,7 @@ def load_row(
         num_machines, job_offsets, alternative_offsets, machines, durations: of the instance.
         width: K, candidates per job.
         decode: index into DECODE_MODES.
+        lookahead: index into LOOKAHEAD_MODES.
     """
     num_jobs = len(job_offsets) - 1
     num_operations = len(alternative_offsets) - 1
@@ -169,18 +199,21 @@ def load_row(
     total = 0.0
     for x in range(len(machines)):
         total += durations[x]
+        state.log_duration[row, x] = np.log(max(durations[x], 1))
     state.scale[row, 0] = len(machines) / max(total, 1.0)
     state.scale[row, 1] = 1.0 / max(bound, 1)
     state.totals[row, INITIAL_BOUND] = bound
     state.totals[row, BOUND] = bound
     _observe_graph(state, observation, row)
+    # all of it: the row may hold a larger instance in the middle of its episode
     observation.candidates[row] = 0
     observation.candidate_nodes[row] = -1
+    observation.action_mask[row] = 0
     for job in range(num_jobs):
         _touch_candidates(state, observation, row, job, width)
     if decode == INSERT:
         state.earliest[row] = 0
-    _observe(state, observation, row, width, decode)
+    _observe(state, observation, row, width, decode, lookahead)
 
 
 @njit(cache=True, error_model="numpy")
@@ -305,7 +338,7 @@ def _touch_candidates(state, observation, row, job, width):
 
 @njit(cache=True, error_model="numpy", _nrt=False)
 def _earliest_gap(state, row, m, ready, duration):
-    """Start of the earliest idle interval of machine ``m`` from ``ready`` on that is long enough."""
+    """Start of the earliest long enough idle interval of machine ``m`` from ``ready`` on."""
     time = ready
     op = state.first_on_machine[row, m]
     while op >= 0:
@@ -423,15 +456,15 @@ def _survey(state, row, width, decode):
             bound = max(bound, machine_ready[m] + fixed_load[m])
     if decode != INSERT and width > 1:
         bound = max(bound, (ready_sum + totals[WORK_LEFT] + num_machines - 1) // num_machines)
-    first = np.int32(2**31 - 1)
-    first_end = np.int32(2**31 - 1)
+    first = _NEVER
+    first_end = _NEVER
     first_candidate, first_machine = -1, -1
     for job in range(num_jobs):
         op = next_operation[job]
         if op == first_operation[job + 1]:
             continue
         begin = first_alternative[op]
-        best_end = np.int32(2**31 - 1)
+        best_end = _NEVER
         for k in range(first_alternative[op + 1] - begin):
             a = job * width + k
             m = machine[begin + k]
@@ -464,7 +497,7 @@ def _rivals(state, row, a, width, end):
     op = state.next_operation[row, job]
     m = state.machine[row, state.first_alternative[row, op] + a % width]
     rivals, blocked, delay = 0, 0, 0
-    shortest = np.int32(2**31 - 1)
+    shortest = _NEVER
     bound = np.int32(0)
     b = state.queue[row, m]
     while b >= 0:
@@ -490,7 +523,7 @@ def _rivals(state, row, a, width, end):
 def _soonest_alternative(state, row, op, ready):
     """The alternative of ``op`` that would end first when appended, the operation being ready."""
     best = state.first_alternative[row, op]
-    best_end = np.int32(2**31 - 1)
+    best_end = _NEVER
     for x in range(best, state.first_alternative[row, op + 1]):
         end = max(ready, state.machine_ready[row, state.machine[row, x]]) + state.duration[row, x]
         if end < best_end:
@@ -500,7 +533,7 @@ def _soonest_alternative(state, row, op, ready):
 
 
 @njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
-def _observe(state, observation, row, width, decode):
+def _observe(state, observation, row, width, decode, lookahead):
     """Refresh bound, legality, candidate features and globals of a row."""
     first, first_end, first_candidate, first_machine = _survey(state, row, width, decode)
     num_jobs, num_machines, num_operations = state.sizes[row]
@@ -589,6 +622,8 @@ def _observe(state, observation, row, width, decode):
             c[29] = f32(end - best_end) * unit
             c[30] = legal
     _mark_least_delay(state, observation, row)
+    if lookahead:
+        _observe_lookahead(state, observation, row, width, legal_count, len(CANDIDATE_FEATURES))
     g = observation.globals[row]
     g[0] = totals[SCHEDULED] / num_operations
     g[1] = (bound - totals[INITIAL_BOUND]) * state.scale[row, 1]
@@ -608,7 +643,7 @@ def _observe(state, observation, row, width, decode):
 def _mark_least_delay(state, observation, row):
     """Feature ``least_bound_increase``: the candidates of a machine whose choice delays least."""
     for m in range(state.sizes[row, 1]):
-        least = np.int32(2**31 - 1)
+        least = _NEVER
         a = state.queue[row, m]
         while a >= 0:
             least = min(least, state.delay_bound[row, a])
@@ -620,32 +655,127 @@ def _mark_least_delay(state, observation, row):
 
 
 @njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
-def _step_row(state, observation, row, action, width, decode, terminated):
+def _observe_lookahead(state, observation, row, width, legal_count, column):
+    """Try every legal candidate of a row that has a choice; write features from ``column`` on."""
+    bound = state.totals[row, BOUND]
+    mask = observation.action_mask[row]
+    best = _NEVER
+    for a in range(state.sizes[row, 0] * width):
+        observation.candidates[row, a, column] = 0
+        observation.candidates[row, a, column + 1] = 0
+        observation.candidates[row, a, column + 2] = 0
+        if legal_count > 1 and mask[a]:
+            _begin_trial(state, row, a, width)
+            state.lookahead[row, a] = _finish_by_atc(state, row, width)
+            best = min(best, state.lookahead[row, a])
+    if legal_count < 2:
+        return
+    unit = state.scale[row, 0]
+    left = state.sizes[row, 2] - state.totals[row, SCHEDULED]
+    share = min(1.0, TRIAL_WORK // state.sizes[row, 0] / left)
+    for a in range(state.sizes[row, 0] * width):
+        if mask[a]:
+            value = state.lookahead[row, a]
+            observation.candidates[row, a, column] = (value - best) * unit
+            observation.candidates[row, a, column + 1] = (value - bound) * unit
+            observation.candidates[row, a, column + 2] = share
+
+
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+def _begin_trial(state, row, a, width):
+    """Copy the partial schedule and append candidate ``a``."""
+    for job in range(state.sizes[row, 0]):
+        state.trial_next[row, job] = state.next_operation[row, job]
+        state.trial_job[row, job] = state.job_ready[row, job]
+    for m in range(state.sizes[row, 1]):
+        state.trial_machine[row, m] = state.machine_ready[row, m]
+        state.trial_load[row, m] = state.fixed_load[row, m]
+    op = state.next_operation[row, a // width]
+    _append(state, row, a // width, op, a % width, state.earliest[row, a])
+
+
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+def _append(state, row, job, op, k, begin):
+    """Let alternative ``k`` of ``op`` start at ``begin`` in the trial; returns its end."""
+    x = state.first_alternative[row, op] + k
+    m = state.machine[row, x]
+    end = begin + state.duration[row, x]
+    state.trial_next[row, job] = op + 1
+    state.trial_job[row, job] = end
+    state.trial_machine[row, m] = max(state.trial_machine[row, m], end)
+    if state.first_alternative[row, op + 1] == state.first_alternative[row, op] + 1:
+        state.trial_load[row, m] -= state.duration[row, x]
+    return end
+
+
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+def _finish_by_atc(state, row, width):
+    """Makespan of the trial completed by non-delay ATC, or a bound on it when cut off."""
+    weight = np.float32(state.scale[row, 0] / ATC_DURATIONS)
+    completion = state.totals[row, COMPLETION]
+    for job in range(state.sizes[row, 0]):
+        completion = max(completion, state.trial_job[row, job])
+    bound = state.totals[row, BOUND]
+    for _ in range(TRIAL_WORK // state.sizes[row, 0]):
+        first, best, chosen = _NEVER, np.float32(np.inf), -1
+        latest = bound
+        for job in range(state.sizes[row, 0]):
+            op = state.trial_next[row, job]
+            if op == state.first_operation[row, job + 1]:
+                continue
+            ready, tail = state.trial_job[row, job], state.tail[row, op]
+            soonest = _NEVER
+            x = state.first_alternative[row, op]
+            for k in range(state.first_alternative[row, op + 1] - x):
+                begin = max(ready, state.trial_machine[row, state.machine[row, x + k]])
+                soonest = min(soonest, begin)
+                if begin > first:
+                    continue
+                slack = max(bound - begin - tail, 0)
+                priority = state.log_duration[row, x + k] + np.float32(slack) * weight
+                if begin < first or priority < best:
+                    first, best, chosen = begin, priority, job * width + k
+            latest = max(latest, soonest + tail)
+        bound = latest
+        if chosen < 0:
+            return completion
+        job = chosen // width
+        end = _append(state, row, job, state.trial_next[row, job], chosen % width, first)
+        completion = max(completion, end)
+    bound = max(bound, completion)
+    for m in range(state.sizes[row, 1]):
+        if state.trial_load[row, m] > 0:
+            bound = max(bound, state.trial_machine[row, m] + state.trial_load[row, m])
+    return bound
+
+
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+def _step_row(state, observation, row, action, width, decode, lookahead, terminated):
     """One decision; returns the reward."""
     before = state.totals[row, BOUND]
     _schedule(state, observation, row, action, width, decode)
-    _observe(state, observation, row, width, decode)
+    _observe(state, observation, row, width, decode, lookahead)
     terminated[row] = state.totals[row, SCHEDULED] == state.sizes[row, 2]
     return (before - state.totals[row, BOUND]) * state.scale[row, 1]
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
-def step(state, observation, actions, rewards, terminated, width, decode):
+def step(state, observation, actions, rewards, terminated, width, decode, lookahead):
     """Apply ``actions`` to every row (-1: leave it), see ``Problem.step``."""
     for row in range(len(actions)):
         rewards[row] = 0
         if actions[row] >= 0:
             rewards[row] = _step_row(
-                state, observation, row, actions[row], width, decode, terminated
+                state, observation, row, actions[row], width, decode, lookahead, terminated
             )
 
 
 @njit(cache=True, error_model="numpy", _nrt=False, parallel=True)
-def step_parallel(state, observation, actions, rewards, terminated, width, decode):
+def step_parallel(state, observation, actions, rewards, terminated, width, decode, lookahead):
     """The same with rows shared among threads."""
     for row in prange(len(actions)):
         rewards[row] = 0
         if actions[row] >= 0:
             rewards[row] = _step_row(
-                state, observation, row, actions[row], width, decode, terminated
+                state, observation, row, actions[row], width, decode, lookahead, terminated
             )

@@ -8,7 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from makespan.envs.core.compiled import entry_point
+from makespan.envs.core.compiled import check_step_arrays, entry_point
 from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
 from makespan.envs.core.observation import Observation, ObservationSpec
 from makespan.envs.core.problem import Problem
@@ -28,19 +28,29 @@ class JobShopProblem(Problem[JobShopInstance]):
         largest: sizes to pad to. With K the most alternatives of an operation, candidate
             ``job * K + k`` is alternative k of the job's next operation.
         decode: schedule-generation scheme, see :mod:`makespan.envs.jobshop.kernel`.
+        lookahead: ``"atc"`` adds features from trial schedules, see
+            :mod:`makespan.envs.jobshop.kernel`.
 
     Raises:
-        UnknownNameError: for an unknown decode mode.
+        UnknownNameError: for an unknown mode.
     """
 
     name: ClassVar[str] = "jobshop"
 
-    def __init__(self, largest: Sizes, decode: str = "active") -> None:
+    def __init__(self, largest: Sizes, decode: str = "active", lookahead: str = "none") -> None:
         if decode not in kernel.DECODE_MODES:
             raise UnknownNameError("decode mode", decode, kernel.DECODE_MODES)
+        if lookahead not in kernel.LOOKAHEAD_MODES:
+            raise UnknownNameError("lookahead mode", lookahead, kernel.LOOKAHEAD_MODES)
         self.largest = largest
         self.decode = decode
-        self._decode = kernel.DECODE_MODES.index(decode)
+        self.lookahead = lookahead
+        self._constants = (
+            largest.alternatives,
+            kernel.DECODE_MODES.index(decode),
+            kernel.LOOKAHEAD_MODES.index(lookahead),
+        )
+        extra = () if lookahead == "none" else kernel.LOOKAHEAD_FEATURES
         self.spec = ObservationSpec(
             max_nodes=largest.operations + largest.jobs + largest.machines,
             max_edges=largest.operations * (2 + largest.alternatives),
@@ -50,22 +60,27 @@ class JobShopProblem(Problem[JobShopInstance]):
             node_features=kernel.NODE_FEATURES,
             node_state_features=kernel.NODE_STATE_FEATURES,
             edge_features=kernel.EDGE_FEATURES,
-            candidate_features=kernel.CANDIDATE_FEATURES,
+            candidate_features=kernel.CANDIDATE_FEATURES + extra,
             candidate_roles=kernel.CANDIDATE_ROLES,
             global_features=kernel.GLOBAL_FEATURES,
         )
 
     @classmethod
-    def for_instances(cls, instances: Sequence[JobShopInstance], decode: str = "active") -> Self:
+    def for_instances(
+        cls,
+        instances: Sequence[JobShopInstance],
+        decode: str = "active",
+        lookahead: str = "none",
+    ) -> Self:
         """The smallest problem that holds all ``instances``; raises UsageError for none."""
         if not instances:
             raise UsageError("instances: found none, expected at least one")
         sizes = np.max([instance.sizes for instance in instances], axis=0)
-        return cls(Sizes(*sizes.tolist()), decode)
+        return cls(Sizes(*sizes.tolist()), decode, lookahead)
 
     def options(self) -> dict[str, Any]:
-        """``{"decode": mode}``."""
-        return {"decode": self.decode}
+        """``{"decode": mode, "lookahead": mode}``."""
+        return {"decode": self.decode, "lookahead": self.lookahead}
 
     def fits(self, instance: JobShopInstance) -> str | None:
         """None when the instance fits, else what is too large."""
@@ -104,8 +119,14 @@ class JobShopProblem(Problem[JobShopInstance]):
             "queue_size": machines,
             "queue_work": machines,
             "delay_bound": candidates,
+            "log_duration": alternatives,
+            "lookahead": candidates,
+            "trial_next": jobs,
+            "trial_job": jobs,
+            "trial_machine": machines,
+            "trial_load": machines,
         }
-        dtypes = {"scale": np.float64, "load": np.float32}
+        dtypes = {"scale": np.float64, "load": np.float32, "log_duration": np.float32}
         return State(
             **{
                 field: np.zeros((batch, count), dtype=dtypes.get(field, np.int32))
@@ -129,8 +150,7 @@ class JobShopProblem(Problem[JobShopInstance]):
             instance.alternative_offsets,
             instance.machines,
             instance.durations,
-            self.largest.alternatives,
-            self._decode,
+            *self._constants,
         )
 
     def step(
@@ -153,6 +173,7 @@ class JobShopProblem(Problem[JobShopInstance]):
         terminated: NDArray[np.bool_],
     ) -> Callable[[], None]:
         """:meth:`step` on these arrays, in threads when there are rows enough to pay for them."""
+        check_step_arrays(len(state.sizes), actions, rewards, terminated)
         parallel = len(actions) >= PARALLEL_ROWS and numba.get_num_threads() > 1
         return partial(
             self._parallel_step if parallel else self._serial_step,
@@ -161,8 +182,7 @@ class JobShopProblem(Problem[JobShopInstance]):
             actions,
             rewards,
             terminated,
-            self.largest.alternatives,
-            self._decode,
+            *self._constants,
         )
 
     @cached_property
@@ -181,8 +201,7 @@ class JobShopProblem(Problem[JobShopInstance]):
             np.zeros(1, dtype=np.int64),
             np.zeros(1),
             np.zeros(1, dtype=np.bool_),
-            self.largest.alternatives,
-            self._decode,
+            *self._constants,
         )
 
     def solution(self, state: State, row: int) -> JobShopSolution:
@@ -190,7 +209,7 @@ class JobShopProblem(Problem[JobShopInstance]):
         return JobShopSolution(**self.scheduled(state, row))
 
     def scheduled(self, state: State, row: int) -> dict[str, NDArray[np.int64]]:
-        """Columns jobs, positions, machines, starts, ends (n,) of the operations scheduled so far."""
+        """Columns jobs, positions, machines, starts, ends (n,) of the scheduled operations."""
         num_jobs, _, num_operations = state.sizes[row]
         offsets = state.first_operation[row, : num_jobs + 1].astype(np.int64)
         operations = np.flatnonzero(state.start[row, :num_operations] >= 0)
