@@ -72,7 +72,9 @@ class Sampling:
 
 @dataclass(frozen=True)
 class BeamSearch:
-    """Keeps the ``width`` partial solutions of highest likelihood under the policy.
+    """Keeps the greedy run and the ``width - 1`` other partial solutions of highest likelihood.
+
+    Without its place the greedy run could be dropped for runs that begin more likely and end worse.
 
     Attributes:
         name: for tables.
@@ -137,10 +139,14 @@ class BeamSearch:
         done: NDArray[np.bool_],
         likelihood: NDArray[np.float64],
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-        """The ``width`` best successors: their parents, actions (-1: complete), likelihoods."""
+        """The successors kept: their parents, actions (-1: complete), likelihoods.
+
+        Row 0 holds the greedy run.
+        """
         active = np.flatnonzero(~done)
         complete = np.flatnonzero(done & np.isfinite(likelihood))
         scores = self.policy.scores(problem, state, observation, active).astype(np.float64)
+        greedy = int(scores[0].argmax())
         scores -= scores.max(axis=1, keepdims=True)
         scores -= np.log(np.exp(scores).sum(axis=1, keepdims=True))
         total = (likelihood[active, None] + scores).ravel()
@@ -149,7 +155,10 @@ class BeamSearch:
         actions = np.concatenate(
             [np.tile(np.arange(scores.shape[1]), len(active)), np.full(len(complete), -1)]
         )
-        keep = np.argsort(-values, kind="stable")[: self.width]
+        if done[0]:
+            greedy = len(total)
+        ranking = np.argsort(-values, kind="stable")
+        keep = np.append(greedy, ranking[ranking != greedy][: self.width - 1])
         keep = keep[np.isfinite(values[keep])]
         missing = self.width - len(keep)
         # rows without a successor repeat the first as a dead branch of likelihood zero
