@@ -4,6 +4,7 @@ A checkpoint is written to a temporary file and renamed, so a crash leaves the p
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -82,10 +83,14 @@ def feature_names(spec: ObservationSpec) -> dict[str, list[str]]:
     }
 
 
-def check_features(data: dict[str, Any], name: str, spec: ObservationSpec, path: Path) -> None:
-    """Raise CheckpointError unless the checkpoint was made for this problem and these features."""
+def check_problem(data: dict[str, Any], name: str, path: Path) -> None:
+    """Raise CheckpointError unless the checkpoint was made for this problem."""
     if data["problem"] != name:
         raise CheckpointError(f"{path}: trained on problem {data['problem']!r}, expected {name!r}")
+
+
+def check_features(data: dict[str, Any], spec: ObservationSpec, path: Path) -> None:
+    """Raise CheckpointError unless the checkpoint was made with these features."""
     for field, expected in feature_names(spec).items():
         found = data["features"].get(field)
         if found != expected:
@@ -96,21 +101,27 @@ def check_features(data: dict[str, Any], name: str, spec: ObservationSpec, path:
 
 
 def load_policy(
-    path: Path, name: str, spec: ObservationSpec, device: torch.device | str = "cpu"
+    path: Path,
+    name: str,
+    make_spec: Callable[..., ObservationSpec],
+    device: torch.device | str = "cpu",
 ) -> tuple[GraphPolicy, dict[str, Any]]:
     """The policy of a checkpoint, in evaluation mode, and the checkpoint's data.
 
     Args:
         path: of the checkpoint.
         name: of the problem it is wanted for.
-        spec: of that problem.
+        make_spec: ``make_spec(**options)``: the observation of that problem under the options that
+            the policy was trained with.
         device: where the network is put.
 
     Raises:
         CheckpointError: see :func:`load_checkpoint` and :func:`check_features`.
     """
     checkpoint = load_checkpoint(path)
-    check_features(checkpoint.data, name, spec, path)
+    check_problem(checkpoint.data, name, path)
+    spec = make_spec(**checkpoint.data["options"])
+    check_features(checkpoint.data, spec, path)
     network = GraphPolicy(spec, PolicyConfig(**checkpoint.data["policy"]))
     weights = {
         key.removeprefix(POLICY): value

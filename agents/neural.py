@@ -1,5 +1,7 @@
 """A trained network as an online policy."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
@@ -41,6 +43,7 @@ class NeuralPolicy(ScorePolicy):
         name: for tables.
         network: in evaluation mode, on its device.
         temperature: see :class:`ScorePolicy`.
+        requires: options of the problem that the network was trained with.
     """
 
     def __init__(
@@ -48,8 +51,10 @@ class NeuralPolicy(ScorePolicy):
         name: str,
         network: GraphPolicy,
         temperature: float | NDArray[np.float64] = 0.0,
+        requires: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         super().__init__(name, temperature)
+        self.requires = requires
         self.network = network
         self._device = next(network.parameters()).device
         self._encoding: Tensor | None = None
@@ -83,7 +88,7 @@ class NeuralPolicy(ScorePolicy):
 
     def with_temperature(self, temperature: float | NDArray[np.float64]) -> Self:
         """The same network at another temperature."""
-        return type(self)(self.name, self.network, temperature)
+        return type(self)(self.name, self.network, temperature, self.requires)
 
 
 def distinct_graphs(

@@ -1,7 +1,8 @@
 """The training run around an algorithm: schedule, validation, logs, checkpoints, exact resume.
 
-A run lives in a folder: ``checkpoint.safetensors`` (everything needed to go on), ``policy.safetensors``
-(the best policy on the validation instances), ``metrics.csv`` and TensorBoard event files.
+A run lives in a folder: ``checkpoint.safetensors`` (everything needed to go on),
+``policy.safetensors`` (the best policy on the validation instances), ``metrics.csv`` and TensorBoard
+event files.
 """
 
 import csv
@@ -20,6 +21,7 @@ from makespan.agents.checkpoint import (
     POLICY,
     Checkpoint,
     check_features,
+    check_problem,
     feature_names,
     load_checkpoint,
     save_checkpoint,
@@ -244,7 +246,8 @@ class Trainer:
         path = self.folder / CHECKPOINT
         checkpoint = load_checkpoint(path)
         data = checkpoint.data
-        check_features(data, self.problem.name, self.problem.spec, path)
+        check_problem(data, self.problem.name, path)
+        check_features(data, self.problem.spec, path)
         for key in ("options", "policy", "ppo", "run", "generator"):
             found, expected = data[key], _plain(self._data()[key])
             if key == "run":

@@ -85,13 +85,20 @@ def _policy_solver(family: Family, text: str, spec: Spec) -> Solver[Any]:
         raise UsageError(f"{text!r}: found {' and '.join(wanted)}, expected one of them")
     wrapper: Callable[..., Any] = WRAPPERS[wanted[0]] if wanted else RolloutSolver
     make_policy = family.policies[spec.name]
+    options = _problem_options(family, text, spec.choices)
     search = {key: _readers(family, WRAPPERS[key])[key] for key in WRAPPERS}
     search |= _readers(family, wrapper)
     values = _values(text, spec.options, _readers(family, make_policy) | search)
+    policy = make_policy(**{key: values[key] for key in values if key not in search})
+    for option, value in policy.requires.items():
+        if options.setdefault(option, value) != value:
+            raise UsageError(
+                f"{text!r}: {spec.name} needs {option} {value}, found {options[option]}"
+            )
     solver: Solver[Any] = wrapper(
         name=text,
-        policy=make_policy(**{key: values[key] for key in values if key not in search}),
-        make_problem=partial(family.make_problem, **_problem_options(family, text, spec.choices)),
+        policy=policy,
+        make_problem=partial(family.make_problem, **options),
         **{key: values[key] for key in values if key in search},
     )
     return solver

@@ -34,7 +34,7 @@ for _id, (_module, _single, _vector) in _ENVIRONMENTS.items():
         id=_id,
         entry_point=f"{_module}:{_single}",
         vector_entry_point=f"{_module}:{_vector}",
-        # the environments check actions and calls themselves, and the wrappers would halve the speed
+        # the environments check actions and calls themselves; wrappers would halve the speed
         disable_env_checker=True,
         order_enforce=False,
     )

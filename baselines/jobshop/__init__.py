@@ -8,9 +8,27 @@ from makespan.baselines.jobshop.exact import CpSat
 from makespan.baselines.jobshop.rules import RULES, RulePolicy
 from makespan.baselines.jobshop.tabu import TabuSearch
 from makespan.baselines.random import RandomPolicy
+from makespan.envs.core.observation import ObservationSpec
+
+
+def _spec(**options: str) -> ObservationSpec:
+    """Of a job shop under ``options``, whatever its size."""
+    from makespan.envs.jobshop.instance import Sizes
+    from makespan.envs.jobshop.problem import JobShopProblem
+
+    return JobShopProblem(Sizes(1, 1, 1, 1), **options).spec
+
+
+def _trained(checkpoint: str = "", device: str = "cpu") -> Any:
+    """The shipped policy, or the one in the file ``checkpoint``."""
+    from makespan.agents.pretrained import load_trained
+
+    return load_trained("jobshop", _spec, checkpoint, device)
+
 
 POLICIES: Mapping[str, Callable[..., Any]] = {
     **{rule: partial(RulePolicy, rule) for rule in RULES},
     "random": RandomPolicy,
+    "pretrained": _trained,
 }
 SOLVERS: Mapping[str, Callable[..., Any]] = {"cp-sat": CpSat, "tabu": TabuSearch}

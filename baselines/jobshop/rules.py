@@ -111,6 +111,8 @@ class RulePolicy(ScorePolicy):
         if rule not in RULES:
             raise UnknownNameError("rule", rule, RULES)
         super().__init__(rule, temperature)
+        if rule == "pilot":
+            self.requires = {"lookahead": "atc"}
 
     def scores(
         self,

@@ -1,4 +1,4 @@
-"""What a family of problems hands to the trainer and the evaluator: one record, one registration."""
+"""What a family of problems hands to the trainer and the evaluator: one record."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ class Family:
             returns the files written.
         best_known: dated bounds of a benchmark instance by its name, or None.
         lower_bound: a quick lower bound for any instance.
-        draw: ``draw(instance, solution, path, policy=, lower_bound=, best_known=)``: a picture file.
+        draw: ``draw(instance, solution, path, policy=, lower_bound=, best_known=)``: a picture.
         policies: named online policies (rules), ``name -> make(**options)``.
         solvers: named solvers, ``name -> make(**options)``.
     """

@@ -73,7 +73,7 @@ class Instance:
         return hash((self.name, self.content_hash()))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data (numbers, strings, lists) from which :meth:`from_dict` rebuilds the instance."""
+        """Plain data (numbers, strings, lists) that :meth:`from_dict` rebuilds the instance from."""
         data: dict[str, Any] = {"kind": self.kind, "version": self.version}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)

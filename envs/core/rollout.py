@@ -5,8 +5,9 @@ Decisions with a single legal candidate are taken without asking the policy.
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
@@ -52,6 +53,9 @@ class ScorePolicy(ABC):
         temperature: T; actions are drawn from softmax(scores / T), T = 0 takes the highest score
             (ties: the lowest index). One number, or one per row of the batch.
     """
+
+    #: Options that the problem must have for this policy, by name.
+    requires: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, name: str, temperature: float | NDArray[np.float64] = 0.0) -> None:
         self.name = name

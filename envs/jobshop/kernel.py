@@ -31,7 +31,6 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-
 f32 = np.float32
 
 APPEND, INSERT, NONDELAY, ACTIVE = range(4)
@@ -264,7 +263,7 @@ def _tails_and_loads(state, row):
 @njit(cache=True, error_model="numpy")
 def _observe_graph(state, observation, row):
     """Write nodes, edges and the initial node state."""
-    num_jobs, num_machines, num_operations = state.sizes[row]
+    num_jobs, num_machines, _ = state.sizes[row]
     job_node = state.start.shape[1]
     machine_node = job_node + state.job_ready.shape[1]
     unit, scale = state.scale[row]
