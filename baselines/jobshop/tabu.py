@@ -48,7 +48,7 @@ class TabuSearch:
 
     Attributes:
         neighbourhood: of a critical path; moves to other machines are always added.
-        max_moves: moves after which the search ends; None: no limit.
+        max_moves: moves after which the search ends, each restart counted as one; None: no limit.
         time_limit_s: seconds, see :func:`~makespan.baselines.limits.time_limit`; when nothing else
             is given, ``max_moves`` is the only limit.
         stall_moves: moves without a new best of the run after which a run ends.
@@ -197,6 +197,8 @@ class _Search:
     def _run_from(self, order: NDArray[np.int32], chosen: NDArray[np.int32]) -> None:
         """Tabu search from a schedule until it stalls or the search is over."""
         memory = self.memory
+        if self.runs:
+            memory.counts[kernel.STEP] += 1  # else runs without any move would never end
         memory.until[:] = 0
         memory.best_order[:], memory.best_chosen[:] = order, chosen
         makespan = self._place(order, chosen)

@@ -118,6 +118,14 @@ def test_limits_end_the_search():
     assert result.details["moves"] > 0
 
 
+@pytest.mark.parametrize("neighbourhood", ["n5", "n6"])
+def test_runs_without_any_move_end_too(neighbourhood: str):
+    stuck = [[(0, 3)], [(0, 0), (0, 0), (1, 1)], [(0, 3), (0, 3), (1, 3)]]
+    result = solve(JobShopInstance.from_routes(stuck), neighbourhood=neighbourhood, max_moves=50)
+    assert result.details["moves"] <= 50
+    assert result.details["runs"] > 1
+
+
 def test_a_proven_optimum_ends_the_search():
     one_machine = JobShopInstance.from_routes([[(0, 3)], [(0, 4)], [(0, 5)]])
     result = solve(one_machine)
