@@ -195,7 +195,8 @@ def _display(trainer: "Trainer") -> Iterator[Callable[[dict[str, Any]], None]]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("compiling, collecting", total=1.0, completed=trainer.progress)
+        task = progress.add_task("compiling, collecting", total=1.0)
+        progress.update(task, completed=trainer.progress)
 
         def report(row: dict[str, Any]) -> None:
             text = (

@@ -1,7 +1,7 @@
 """The training run around an algorithm: schedule, validation, logs, checkpoints, exact resume.
 
 A run lives in a folder: ``checkpoint.safetensors`` (everything needed to go on),
-``policy.safetensors`` (the best policy on the validation instances), ``metrics.csv`` and TensorBoard
+``policy.safetensors`` (the best on the validation instances), ``metrics.csv`` and TensorBoard
 event files.
 """
 
@@ -264,7 +264,8 @@ class Trainer:
         self._restore(checkpoint)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        weights, moments = {}, {}
+        weights: dict[str, torch.Tensor] = {}
+        moments: dict[int, dict[str, torch.Tensor]] = {}
         for name, value in checkpoint.tensors.items():
             if name.startswith(POLICY):
                 weights[name.removeprefix(POLICY)] = value

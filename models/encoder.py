@@ -5,7 +5,7 @@ edge type with its own learned vector.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -40,26 +40,26 @@ class Graph(NamedTuple):
         )
 
 
-def _gatv2(hidden: int) -> nn.Module:
+def _gatv2(hidden: int) -> Any:
     from torch_geometric.nn import GATv2Conv
 
     return GATv2Conv(hidden, hidden // 4, heads=4, edge_dim=hidden, add_self_loops=False)
 
 
-def _gine(hidden: int) -> nn.Module:
+def _gine(hidden: int) -> Any:
     from torch_geometric.nn import GINEConv
 
     return GINEConv(nn.Sequential(nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, hidden)))
 
 
-def _transformer(hidden: int) -> nn.Module:
+def _transformer(hidden: int) -> Any:
     from torch_geometric.nn import TransformerConv
 
     return TransformerConv(hidden, hidden // 4, heads=4, edge_dim=hidden)
 
 
 #: Convolutions by name: Brody et al. 2022 (GATv2), Hu et al. 2020 (GINE), Shi et al. 2021.
-CONVOLUTIONS: dict[str, Callable[[int], nn.Module]] = {
+CONVOLUTIONS: dict[str, Callable[[int], Any]] = {
     "gatv2": _gatv2,
     "gine": _gine,
     "transformer": _transformer,

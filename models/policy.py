@@ -160,16 +160,9 @@ class GraphPolicy(nn.Module):
         self.attention = nn.ModuleList(
             _Attention(hidden, config.heads) for _ in range(config.attention_layers)
         )
-        self.actor = nn.Sequential(
-            nn.LayerNorm(hidden), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, 1)
-        )
-        self.critic = nn.Sequential(
-            nn.LayerNorm(hidden), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, 1)
-        )
+        self.actor = _head(hidden)
+        self.critic = _head(hidden)
         self.whole = nn.Parameter(torch.zeros(hidden))
-        for head in (self.actor, self.critic):
-            nn.init.normal_(head[-1].weight, std=0.01)
-            nn.init.zeros_(head[-1].bias)
 
     @property
     def uses_graph(self) -> bool:
@@ -229,6 +222,14 @@ class GraphPolicy(nn.Module):
         scores = self.actor(x[:-size]).squeeze(-1)
         logits = logits.masked_scatter(decisions.action_mask, scores)
         return logits, self.critic(x[-size:]).squeeze(-1)
+
+
+def _head(hidden: int) -> nn.Sequential:
+    """One number per token, close to zero at the start."""
+    last = nn.Linear(hidden, 1)
+    nn.init.normal_(last.weight, std=0.01)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, hidden), nn.GELU(), last)
 
 
 def _queries(mask: Tensor, legal: Tensor, tokens: int) -> _Places:

@@ -78,7 +78,7 @@ def _atc(c: Candidates) -> NDArray[Any]:
     """Apparent tardiness cost, all jobs due at the current lower bound on the makespan."""
     slack = np.maximum(c.bound - c.earliest - c.work_left, 0)
     urgency = np.exp(-slack / (kernel.ATC_DURATIONS * c.mean_duration))
-    return -urgency / np.maximum(c.duration, 1)
+    return -urgency / np.maximum(c.duration, 1)  # type: ignore[no-any-return]
 
 
 #: Priority of each rule, the lowest first.

@@ -1,6 +1,6 @@
 """Any problem as a single Gymnasium environment: a batch of one."""
 
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import gymnasium
 import numpy as np
@@ -47,7 +47,10 @@ class SchedulingEnv(gymnasium.Env[dict[str, NDArray[Any]], np.int64], Generic[In
     ``lower_bound`` among them.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": list(RENDER_MODES), "render_fps": 4}
+    metadata: dict[str, Any] = {  # noqa: RUF012 - as Gymnasium declares it
+        "render_modes": list(RENDER_MODES),
+        "render_fps": 4,
+    }
 
     def __init__(
         self,
@@ -61,7 +64,7 @@ class SchedulingEnv(gymnasium.Env[dict[str, NDArray[Any]], np.int64], Generic[In
         self.problem = problem
         self.generator = generator
         self.render_mode = render_mode
-        self.observation_space = problem.spec.space(observation)
+        self.observation_space = problem.spec.space(observation)  # type: ignore[assignment]
         self.action_space = spaces.Discrete(problem.spec.max_candidates)
         self.instance: InstanceT | None = None
         self._keys = problem.spec.keys(observation)
@@ -142,7 +145,7 @@ class SchedulingEnv(gymnasium.Env[dict[str, NDArray[Any]], np.int64], Generic[In
 
     def action_masks(self) -> NDArray[np.bool_]:
         """(A,) bool, True where the action is legal; the form that sb3-contrib asks for."""
-        return self._mask.astype(np.bool_)
+        return self._mask.astype(np.bool_)  # type: ignore[no-any-return]
 
     def solution(self) -> Solution[InstanceT]:
         """The solution of the episode that has just ended."""
@@ -150,7 +153,7 @@ class SchedulingEnv(gymnasium.Env[dict[str, NDArray[Any]], np.int64], Generic[In
             raise UsageError("the episode has not ended: a solution exists after its last step")
         return self.problem.solution(self._state, 0)
 
-    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+    def render(self) -> NDArray[np.uint8] | None:
         """The schedule so far as an (height, width, 3) uint8 picture; None without render mode."""
         if self.render_mode is None:
             gymnasium.logger.warn("render() was called, but no render_mode was given to make()")

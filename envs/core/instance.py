@@ -73,7 +73,7 @@ class Instance:
         return hash((self.name, self.content_hash()))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data (numbers, strings, lists) that :meth:`from_dict` rebuilds the instance from."""
+        """Plain data (numbers, strings, lists); :meth:`from_dict` makes the instance again."""
         data: dict[str, Any] = {"kind": self.kind, "version": self.version}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -88,11 +88,11 @@ class Instance:
         missing = names - set(data)
         if missing:
             raise InstanceError(f"missing field(s) {sorted(missing)} in a {cls.kind} instance")
-        arrays = {
+        values: dict[str, Any] = {
             name: np.asarray(data[name]) if isinstance(data[name], list) else data[name]
             for name in names
         }
-        return cls(**arrays)
+        return cls(**values)
 
     @classmethod
     def check_header(cls, data: dict[str, Any]) -> None:

@@ -106,7 +106,7 @@ class ObservationSpec:
         """The Gymnasium space of one observation."""
         return spaces.Dict(
             {
-                key: spaces.Box(low, high, self.shapes[key], dtype)  # type: ignore[arg-type]
+                key: spaces.Box(low, high, self.shapes[key], dtype)
                 for key in self.keys(observation)
                 for low, high, dtype in [self.limits[key]]
             }

@@ -89,7 +89,7 @@ class ScorePolicy(ABC):
         if self.temperature.any():
             temperature = self.temperature if not self.temperature.ndim else self.temperature[rows]
             scores = scores + np.expand_dims(temperature, -1) * rng.gumbel(size=scores.shape)
-        return scores.argmax(axis=1)
+        return scores.argmax(axis=1)  # type: ignore[no-any-return]
 
     @abstractmethod
     def with_temperature(self, temperature: float | NDArray[np.float64]) -> Self:

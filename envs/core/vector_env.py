@@ -1,6 +1,6 @@
 """Any problem as a native Gymnasium vector environment: one kernel call per step."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -30,7 +30,7 @@ class SchedulingVectorEnv(VectorEnv[Arrays, NDArray[np.int64], NDArray[Any]]):
         copy: False hands out views that the next step overwrites.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
+    metadata: dict[str, Any] = {  # noqa: RUF012 - as Gymnasium declares it
         "render_modes": list(RENDER_MODES),
         "autoreset_mode": AutoresetMode.NEXT_STEP,
     }
@@ -133,7 +133,7 @@ class SchedulingVectorEnv(VectorEnv[Arrays, NDArray[np.int64], NDArray[Any]]):
 
     def _load(self, rows: NDArray[np.intp]) -> None:
         for row in rows:
-            instance = self.generator.sample(self._generators[row])  # type: ignore[arg-type]
+            instance = self.generator.sample(self._generators[row])
             self.problem.load(self._state, self._observation, row, instance)
         self._terminated[rows] = False
 
@@ -191,10 +191,10 @@ class SchedulingVectorEnv(VectorEnv[Arrays, NDArray[np.int64], NDArray[Any]]):
             )
         self._illegal_actions = np.where(illegal, actions, 0)
         actions[illegal] = -1
-        return illegal
+        return illegal  # type: ignore[no-any-return]
 
     def _end_illegal(self, illegal: NDArray[np.bool_], infos: dict[str, Any]) -> None:
-        for row in np.flatnonzero(illegal):
+        for row in np.flatnonzero(illegal).tolist():
             self._rewards[row] = self.problem.worst_case_reward(self._state, row)
         self._terminated[illegal] = True
         infos["illegal_action"] = self._illegal_actions
@@ -214,7 +214,7 @@ class SchedulingVectorEnv(VectorEnv[Arrays, NDArray[np.int64], NDArray[Any]]):
             metrics.update(self._mask_info(terminated))
             infos.update(final_info=metrics, _final_info=terminated.copy())
             infos.update(final_obs=self._final_obs(terminated), _final_obs=terminated.copy())
-        for row in np.flatnonzero(finished):
+        for row in np.flatnonzero(finished).tolist():
             for key, value in self.problem.metrics(self._state, row).items():
                 metrics.setdefault(key, np.zeros(self.num_envs))[row] = value
                 metrics["_" + key] = finished.copy()
@@ -255,11 +255,11 @@ class SchedulingVectorEnv(VectorEnv[Arrays, NDArray[np.int64], NDArray[Any]]):
             raise UsageError(f"row {row}: the episode has not ended")
         return self.problem.solution(self._state, row)
 
-    def render(self) -> tuple[NDArray[np.uint8], ...] | None:  # type: ignore[override]
+    def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """A picture of each row, or None without render mode."""
         if self.render_mode is None:
             return None
-        return tuple(self.problem.render(self._state, row) for row in self._all)
+        return tuple(self.problem.render(self._state, row) for row in range(self.num_envs))
 
 
 def _autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
