@@ -7,9 +7,10 @@ name, as worker processes of the evaluator need.
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -128,6 +129,7 @@ class ShortestFirst:
     """Optimal when the view is clear, the worst when it is inverted."""
 
     name = "shortest"
+    requires: Mapping[str, str] = MappingProxyType({})
 
     def start(self, problem: Any, state: Any, observation: Observation) -> None: ...
 

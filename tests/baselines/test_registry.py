@@ -1,6 +1,8 @@
 """Specifications: what a line of text stands for, and what is said of a wrong one."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -27,10 +29,16 @@ class Search:
     start: Solver[Any] | None = None
 
 
+class ShortestInInvertedView(ShortestFirst):
+    """A policy that can decide in one view only."""
+
+    requires: Mapping[str, str] = MappingProxyType({"view": "inverted"})
+
+
 FAMILY = replace(
     make_family(),
     solvers={"search": Search},
-    policies={"shortest": ShortestFirst, "random": RandomPolicy},
+    policies={"shortest": ShortestFirst, "random": RandomPolicy, "bound": ShortestInInvertedView},
 )
 
 
@@ -101,6 +109,7 @@ def test_an_option_can_be_another_solver():
         ("random:samples=3,width=2", "found samples and width, expected one of them"),
         ("random:samples=0", "samples: found 0, expected at least 1"),
         ("clear/inverted/shortest", "view is given twice"),
+        ("clear/bound", "bound needs view inverted, found clear"),
         ("clear/search", "found clear before search, expected nothing"),
     ],
 )
@@ -128,6 +137,8 @@ def test_a_policy_becomes_a_solver_under_the_chosen_problem():
     shortest = make_solver(FAMILY, "shortest").solve(instance, None, rng).solution
     longest = make_solver(FAMILY, "inverted/shortest").solve(instance, None, rng).solution
     assert shortest.objective(instance) < longest.objective(instance)
+    for text in ("bound", "inverted/bound"):  # the policy itself asks for that view
+        assert make_solver(FAMILY, text).solve(instance, None, rng).solution == longest
 
 
 def test_a_policy_is_sampled_or_searched_on_request():
