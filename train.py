@@ -106,7 +106,12 @@ def _run(command: Any) -> int:
     from makespan.envs import FAMILIES
 
     set_threads(command.threads)
-    trainer = Trainer(
+    kind = Trainer
+    if command.algorithm == "maskable-ppo":
+        from makespan.agents.sb3 import MaskablePPOTrainer  # imports stable-baselines3
+
+        kind = MaskablePPOTrainer
+    trainer = kind(
         FAMILIES[command.family](),
         command.generator,
         dataclasses.asdict(command.physics),

@@ -32,11 +32,10 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 from torch import Tensor
 
-from makespan.agents.checkpoint import Checkpoint, load_checkpoint
+from makespan.agents.checkpoint import Checkpoint
 from makespan.agents.ppo import PPOConfig
-from makespan.agents.schedules import schedule
-from makespan.agents.trainer import CHECKPOINT, TRAINING_STREAM, RunConfig, Trainer
-from makespan.envs.core.errors import CheckpointError, UsageError
+from makespan.agents.trainer import TRAINING_STREAM, Learnt, RunConfig, Trainer
+from makespan.envs.core.errors import UsageError
 from makespan.envs.core.family import Family
 from makespan.envs.core.observation import ObservationSpec
 from makespan.envs.core.problem import Generator
@@ -428,34 +427,14 @@ class MaskablePPOTrainer(Trainer):
         seed = np.random.SeedSequence(entropy).generate_state(1)[0]
         self.model.set_random_seed(int(seed))
 
-    def _iterate(self) -> dict[str, Any]:
-        """Collect and update once; returns the figures."""
-        started = time.perf_counter()
-        counters, run, model = self.counters, self.run, self.model
-        rate = self.ppo.learning_rate * schedule(run.schedule)(self.progress)
-        model.lr_schedule = FloatSchedule(rate)
-        if run.curriculum:
-            grown = self.generator.grown(min(1.0, 2 * self.progress))  # type: ignore[attr-defined]
-            self._rewards.set_attr("generator", grown)
+    def _learn(self, rate: float, generator: Generator[Any]) -> Learnt:
+        """Collect and update once."""
+        self.model.lr_schedule = FloatSchedule(rate)
+        self._rewards.set_attr("generator", generator)
         steps = STEPS * self._rewards.num_envs
-        model.learn(steps, reset_num_timesteps=False)
-        counters.iteration += 1
-        counters.steps += steps
-        counters.seconds += time.perf_counter() - started
-        if counters.iteration % run.validate_every == 0:
-            self._validate()
-        return {
-            "iteration": counters.iteration,
-            "steps": counters.steps,
-            "seconds": counters.seconds,
-            "steps_per_second": steps / (time.perf_counter() - started),
-            "learning_rate": rate,
-            "mean_return": float(
-                safe_mean([episode["r"] for episode in model.ep_info_buffer or ()])
-            ),
-            "validation_ratio": self._last_ratio,
-            **self._losses(),
-        }
+        self.model.learn(steps, reset_num_timesteps=False)
+        returns = [episode["r"] for episode in self.model.ep_info_buffer or ()]
+        return Learnt(steps, float(safe_mean(returns)), self._losses())
 
     def _losses(self) -> dict[str, float]:
         """Mean losses of the last update, under the names that our PPO gives them."""
@@ -472,18 +451,7 @@ class MaskablePPOTrainer(Trainer):
     def _data(self) -> dict[str, Any]:
         scale = self._rewards.ret_rms
         scale_data = {"mean": float(scale.mean), "var": float(scale.var), "count": scale.count}
-        return {**super()._data(), "algorithm": self.algorithm, "reward_scale": scale_data}
-
-    def resume(self) -> None:
-        """Go on from the checkpoint in the folder with new episodes.
-
-        Raises:
-            CheckpointError: see :meth:`Trainer.resume`, or when it is of another algorithm.
-        """
-        path = self.folder / CHECKPOINT
-        if load_checkpoint(path).data.get("algorithm") != self.algorithm:
-            raise CheckpointError(f"{path}: made by another algorithm, expected {self.algorithm}")
-        super().resume()
+        return {**super()._data(), "reward_scale": scale_data}
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         super()._restore(checkpoint)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -90,6 +90,14 @@ class Counters:
     best: float = float("inf")
 
 
+class Learnt(NamedTuple):
+    """What one iteration of an algorithm did."""
+
+    steps: int
+    mean_return: float  # of the episodes that ended
+    losses: dict[str, float]
+
+
 class Trainer:
     """Trains a policy by PPO.
 
@@ -103,6 +111,9 @@ class Trainer:
         folder: of the run.
         device: where the network lives.
     """
+
+    #: Stored in checkpoints.
+    algorithm: ClassVar[str] = "ppo"
 
     def __init__(
         self,
@@ -164,12 +175,33 @@ class Trainer:
         started = time.perf_counter()
         counters, run = self.counters, self.run
         rate = self.ppo.learning_rate * schedule(run.schedule)(self.progress)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        rng = np.random.default_rng([TRAINING_STREAM, run.seed, counters.iteration])
         generator = self.generator
         if run.curriculum:
             generator = generator.grown(min(1.0, 2 * self.progress))  # type: ignore[attr-defined]
+        learnt = self._learn(rate, generator)
+        counters.iteration += 1
+        counters.steps += learnt.steps
+        seconds = time.perf_counter() - started
+        counters.seconds += seconds
+        if counters.iteration % run.validate_every == 0:
+            self._validate()
+        return {
+            "iteration": counters.iteration,
+            "steps": counters.steps,
+            "seconds": counters.seconds,
+            "steps_per_second": learnt.steps / seconds,
+            "learning_rate": rate,
+            "mean_return": learnt.mean_return,
+            "validation_ratio": self._last_ratio,
+            **learnt.losses,
+        }
+
+    def _learn(self, rate: float, generator: Generator[Any]) -> Learnt:
+        """Collect and update once, at that learning rate, on instances of ``generator``."""
+        counters = self.counters
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        rng = np.random.default_rng([TRAINING_STREAM, self.run.seed, counters.iteration])
         experience = collect(
             self.network,
             self.problem,
@@ -184,21 +216,7 @@ class Trainer:
             counters.value_scale = float(experience.returns.abs().mean()) + 1e-6
             experience = experience._replace(returns=experience.returns / counters.value_scale)
         losses = update(self.network, self.optimizer, experience, self.ppo, rng)
-        counters.iteration += 1
-        counters.steps += experience.steps
-        counters.seconds += time.perf_counter() - started
-        if counters.iteration % run.validate_every == 0:
-            self._validate()
-        return {
-            "iteration": counters.iteration,
-            "steps": counters.steps,
-            "seconds": counters.seconds,
-            "steps_per_second": experience.steps / (time.perf_counter() - started),
-            "learning_rate": rate,
-            "mean_return": experience.mean_return,
-            "validation_ratio": self._last_ratio,
-            **losses,
-        }
+        return Learnt(experience.steps, experience.mean_return, losses)
 
     _last_ratio = float("nan")
 
@@ -216,6 +234,7 @@ class Trainer:
 
     def _data(self) -> dict[str, Any]:
         return {
+            "algorithm": self.algorithm,
             "problem": self.problem.name,
             "options": self.options,
             "features": feature_names(self.problem.spec),
@@ -248,7 +267,7 @@ class Trainer:
         data = checkpoint.data
         check_problem(data, self.problem.name, path)
         check_features(data, self.problem.spec, path)
-        for key in ("options", "policy", "ppo", "run", "generator"):
+        for key in ("algorithm", "options", "policy", "ppo", "run", "generator"):
             found, expected = data[key], _plain(self._data()[key])
             if key == "run":
                 # a longer budget is the usual reason to resume
