@@ -40,10 +40,10 @@ $(INSTALLED): pyproject.toml
 
 demo: $(INSTALLED)
 	rm -rf $(DEMO)
-	$(BIN)/python train.py jobshop --minutes $(DEMO_MINUTES) --out $(DEMO)
+	$(BIN)/python train.py jobshop --lookahead atc --minutes $(DEMO_MINUTES) --out $(DEMO)
 	$(BIN)/python evaluate.py jobshop --suite ta01-10 --time-limit 5 --out $(DEMO)/comparison \
 		--policies pretrained:checkpoint=$(DEMO)/policy.safetensors \
-		nondelay/fdd-mwkr nondelay/mwkr nondelay/mor nondelay/spt cp-sat
+		active/pilot nondelay/fdd-mwkr nondelay/mwkr nondelay/mor nondelay/spt cp-sat
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES)

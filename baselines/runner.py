@@ -122,6 +122,9 @@ class Workbench:
         except Exception as error:
             error.add_note(f"while {task.spec} solved {instance.name}")
             raise
+        if result.details.get("interrupted"):
+            # cut short by Ctrl-C: not the answer to this task, which a resumed run solves again
+            raise KeyboardInterrupt
         objective = float(result.solution.objective(instance))
         bounds = [float(self.family.lower_bound(instance)), result.lower_bound]
         return Outcome(

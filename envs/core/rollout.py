@@ -97,13 +97,11 @@ class ScorePolicy(ABC):
 
 
 class Solver(Protocol[InstanceT_contra]):
-    """Takes a whole instance and returns the best solution it found.
+    """Takes a whole instance and returns the best solution it found."""
 
-    Attributes:
-        name: for tables.
-    """
-
-    name: str
+    @property
+    def name(self) -> str:
+        """For tables."""
 
     def solve(
         self, instance: InstanceT_contra, time_limit_s: float | None, rng: np.random.Generator

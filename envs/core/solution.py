@@ -30,7 +30,8 @@ class Result(Generic[SolutionT]):
         seconds: wall-clock seconds spent on this instance.
         lower_bound: a proven lower bound on the objective, or None.
         optimal: True when the solver proved the solution optimal.
-        details: anything else worth a column in a table (e.g. samples, moves).
+        details: anything else worth knowing (e.g. samples, moves); ``interrupted`` is True when
+            Ctrl-C cut the search short.
     """
 
     solution: SolutionT

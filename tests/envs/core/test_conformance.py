@@ -28,7 +28,10 @@ _DECODE_MODES = ("active", "nondelay", "insert", "append")
 #: Options that make episodes short and their sizes vary, and the variants of the physics. An id
 #: that is not listed is tested as it is registered.
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
-    name: {decode: {**_SMALL_SHOP, "decode": decode} for decode in _DECODE_MODES}
+    name: {
+        **{decode: {**_SMALL_SHOP, "decode": decode} for decode in _DECODE_MODES},
+        "lookahead": {**_SMALL_SHOP, "lookahead": "atc"},
+    }
     for name in ("makespan/JobShop-v0", "makespan/FlexibleJobShop-v0")
 }
 
