@@ -52,7 +52,8 @@ def candidates(state: State, rows: NDArray[np.int64], width: int) -> Candidates:
     jobs = state.next_operation.shape[1]
     job_end = state.first_operation[rows, 1:]
     operation = np.minimum(state.next_operation[rows], np.maximum(job_end - 1, 0))
-    first = state.first_operation[rows, :jobs]
+    # rows with fewer jobs than the batch: their last entry points past the last operation
+    first = np.minimum(state.first_operation[rows, :jobs], state.tail.shape[1] - 1)
     work_left = state.tail[row, operation]
     alternative = each(state.first_alternative[row, operation]) + np.tile(np.arange(width), jobs)
     alternative = np.minimum(alternative, state.duration.shape[1] - 1)
