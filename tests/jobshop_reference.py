@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ortools.sat.python import cp_model
 
 from makespan.envs.jobshop.instance import JobShopInstance
-from makespan.envs.jobshop.kernel import ATC_DURATIONS, TRIAL_WORK
+from makespan.envs.jobshop.kernel import ATC_DURATIONS
 from makespan.envs.jobshop.problem import JobShopProblem
 from makespan.envs.jobshop.solution import JobShopSolution, Row
 
@@ -192,15 +192,13 @@ class Shop:
         return max(bounds)
 
     def trial(self, chosen: Candidate) -> int:
-        """Makespan when ATC completes the schedule without delay after ``chosen``; a lower bound on
-        it when the shop is so large that the trial is cut off.
-        """
+        """Makespan when ATC completes the schedule without delay after ``chosen``."""
         position = [self.next_operation(job) for job in range(len(self.routes))]
         job_ready = [self.job_ready(job) for job in range(len(self.routes))]
         machine_ready = [self.machine_ready(m) for m in range(self.instance.num_machines)]
         bound = self.bound
         step: Any = chosen
-        for _ in range(TRIAL_WORK // len(self.routes) + 1):
+        while True:
             position[step.job] += 1
             job_ready[step.job] = step.end
             machine_ready[step.machine] = max(machine_ready[step.machine], step.end)
@@ -221,13 +219,6 @@ class Shop:
                 if operations
             ]
             bound = max(bound, *paths)
-        fixed = [op[0] for operations in left for op in operations if len(op) == 1]
-        loads = [
-            ready + sum(duration for machine, duration in fixed if machine == m)
-            for m, ready in enumerate(machine_ready)
-            if any(machine == m for machine, _ in fixed)
-        ]
-        return max(bound, *job_ready, *loads)
 
     def _atc(self, c: Candidate, left: list[list[tuple[int, int]]], due: int) -> np.float32:
         """Minus the logarithm of the apparent tardiness cost, in single precision as the kernel."""

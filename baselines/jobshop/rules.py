@@ -33,7 +33,7 @@ class Candidates(NamedTuple):
     operations_left: NDArray[np.int64]  # (R, A) of the job, this one included
     bound: NDArray[np.int64]  # (R, 1) current lower bound on the makespan
     mean_duration: NDArray[np.float64]  # (R, 1) of the instance
-    lookahead: NDArray[np.int64]  # (R, A) makespan of a trial schedule, with lookahead="atc"
+    lookahead: NDArray[np.int64]  # (R, A) makespan of a trial schedule, with lookahead
 
 
 def candidates(state: State, rows: NDArray[np.int64], width: int) -> Candidates:
@@ -113,7 +113,7 @@ class RulePolicy(ScorePolicy):
             raise UnknownNameError("rule", rule, RULES)
         super().__init__(rule, temperature)
         if rule == "pilot":
-            self.requires = {"lookahead": "atc"}
+            self.requires = {"lookahead": "atc-full"}
 
     def scores(
         self,

@@ -13,7 +13,7 @@ candidates are legal and when the chosen operation starts:
   every regular objective; for alternatives too, since moving the candidate that attains C* into
   an interval of m* unused before C* delays nothing.
 
-With ``lookahead = "atc"`` every legal candidate is also tried: the schedule is completed by the
+With ``lookahead`` every legal candidate is also tried: the schedule is completed by the
 non-delay ATC rule with all jobs due at the bound (Vepsalainen & Morton, Management Science 33(8),
 1987) and the makespan found becomes a feature. This is the pilot method (Duin & Voss, Networks 34,
 1999) offered to the policy.
@@ -36,10 +36,10 @@ f32 = np.float32
 APPEND, INSERT, NONDELAY, ACTIVE = range(4)
 DECODE_MODES = ("append", "insert", "nondelay", "active")
 
-NO_LOOKAHEAD, ATC_LOOKAHEAD = range(2)
-LOOKAHEAD_MODES = ("none", "atc")
-#: Operations times jobs that a trial simulates at most, then a bound stands for the rest: a trial
-#: costs the same however large the instance. Instances up to 20x20 are simulated to the end.
+NO_LOOKAHEAD, ATC_LOOKAHEAD, FULL_LOOKAHEAD = range(3)
+LOOKAHEAD_MODES = ("none", "atc", "atc-full")
+#: With "atc", trials are made when jobs times remaining operations is at most this, which bounds the
+#: cost of a trial: from the start up to 20x20, near the end of larger instances.
 TRIAL_WORK = 8000
 #: Slack is weighed against this many mean durations; Vepsalainen & Morton use 2 to 3 in job shops.
 ATC_DURATIONS = 3.0
@@ -101,9 +101,9 @@ CANDIDATE_FEATURES = (
     "legal",
 )
 LOOKAHEAD_FEATURES = (
-    "lookahead",  # makespan found by lookahead, relative to the best candidate's
+    "lookahead",  # makespan of the trial, relative to the best candidate's
     "lookahead_gap",  # the same relative to the bound
-    "lookahead_share",  # of the remaining operations that the trials simulate
+    "lookahead_known",  # 1 where a trial was made
 )
 GLOBAL_FEATURES = (
     "progress",  # share of operations scheduled
@@ -153,7 +153,6 @@ class State(NamedTuple):
     trial_next: NDArray[np.int32]  # (B, J) copies of the partial schedule that a trial works on
     trial_job: NDArray[np.int32]  # (B, J)
     trial_machine: NDArray[np.int32]  # (B, M)
-    trial_load: NDArray[np.int32]  # (B, M)
 
 
 #: Columns of ``totals``.
@@ -621,8 +620,10 @@ def _observe(state, observation, row, width, decode, lookahead):
             c[29] = f32(end - best_end) * unit
             c[30] = legal
     _mark_least_delay(state, observation, row)
-    if lookahead:
-        _observe_lookahead(state, observation, row, width, legal_count, len(CANDIDATE_FEATURES))
+    if lookahead != NO_LOOKAHEAD:
+        _observe_lookahead(
+            state, observation, row, width, lookahead, legal_count, len(CANDIDATE_FEATURES)
+        )
     g = observation.globals[row]
     g[0] = totals[SCHEDULED] / num_operations
     g[1] = (bound - totals[INITIAL_BOUND]) * state.scale[row, 1]
@@ -654,30 +655,32 @@ def _mark_least_delay(state, observation, row):
 
 
 @njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
-def _observe_lookahead(state, observation, row, width, legal_count, column):
+def _observe_lookahead(state, observation, row, width, lookahead_mode, legal_count, column):
     """Try every legal candidate of a row that has a choice; write features from ``column`` on."""
-    bound = state.totals[row, BOUND]
-    mask = observation.action_mask[row]
+    num_jobs = state.sizes[row, 0]
+    left = state.sizes[row, 2] - state.totals[row, SCHEDULED]
+    affordable = lookahead_mode == FULL_LOOKAHEAD or left * num_jobs <= TRIAL_WORK
+    tried = legal_count > 1 and affordable
+    mask, lookahead = observation.action_mask[row], state.lookahead[row]
     best = _NEVER
-    for a in range(state.sizes[row, 0] * width):
-        observation.candidates[row, a, column] = 0
-        observation.candidates[row, a, column + 1] = 0
-        observation.candidates[row, a, column + 2] = 0
-        if legal_count > 1 and mask[a]:
+    for a in range(num_jobs * width):
+        lookahead[a] = 0
+        for i in range(3):
+            observation.candidates[row, a, column + i] = 0
+        if tried and mask[a]:
             _begin_trial(state, row, a, width)
-            state.lookahead[row, a] = _finish_by_atc(state, row, width)
-            best = min(best, state.lookahead[row, a])
-    if legal_count < 2:
+            lookahead[a] = _finish_by_atc(state, row, width)
+            best = min(best, lookahead[a])
+    if not tried:
         return
     unit = state.scale[row, 0]
-    left = state.sizes[row, 2] - state.totals[row, SCHEDULED]
-    share = min(1.0, TRIAL_WORK // state.sizes[row, 0] / left)
-    for a in range(state.sizes[row, 0] * width):
+    for a in range(num_jobs * width):
         if mask[a]:
-            value = state.lookahead[row, a]
-            observation.candidates[row, a, column] = (value - best) * unit
-            observation.candidates[row, a, column + 1] = (value - bound) * unit
-            observation.candidates[row, a, column + 2] = share
+            observation.candidates[row, a, column] = (lookahead[a] - best) * unit
+            observation.candidates[row, a, column + 1] = (
+                lookahead[a] - state.totals[row, BOUND]
+            ) * unit
+            observation.candidates[row, a, column + 2] = 1
 
 
 @njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
@@ -688,35 +691,29 @@ def _begin_trial(state, row, a, width):
         state.trial_job[row, job] = state.job_ready[row, job]
     for m in range(state.sizes[row, 1]):
         state.trial_machine[row, m] = state.machine_ready[row, m]
-        state.trial_load[row, m] = state.fixed_load[row, m]
-    op = state.next_operation[row, a // width]
-    _append(state, row, a // width, op, a % width, state.earliest[row, a])
+    _append_in_trial(state, row, a, width, state.earliest[row, a])
 
 
 @njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
-def _append(state, row, job, op, k, begin):
-    """Let alternative ``k`` of ``op`` start at ``begin`` in the trial; returns its end."""
-    x = state.first_alternative[row, op] + k
+def _append_in_trial(state, row, a, width, begin):
+    """Let candidate ``a`` of the trial start at ``begin``."""
+    job = a // width
+    op = state.trial_next[row, job]
+    x = state.first_alternative[row, op] + a % width
     m = state.machine[row, x]
     end = begin + state.duration[row, x]
     state.trial_next[row, job] = op + 1
     state.trial_job[row, job] = end
     state.trial_machine[row, m] = max(state.trial_machine[row, m], end)
-    if state.first_alternative[row, op + 1] == state.first_alternative[row, op] + 1:
-        state.trial_load[row, m] -= state.duration[row, x]
-    return end
 
 
 @njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def _finish_by_atc(state, row, width):
-    """Makespan of the trial completed by non-delay ATC, or a bound on it when cut off."""
-    weight = np.float32(state.scale[row, 0] / ATC_DURATIONS)
-    completion = state.totals[row, COMPLETION]
-    for job in range(state.sizes[row, 0]):
-        completion = max(completion, state.trial_job[row, job])
+    """Makespan of the trial completed by non-delay ATC."""
+    weight = f32(state.scale[row, 0] / ATC_DURATIONS)
     bound = state.totals[row, BOUND]
-    for _ in range(TRIAL_WORK // state.sizes[row, 0]):
-        first, best, chosen = _NEVER, np.float32(np.inf), -1
+    while True:
+        first, best, chosen = _NEVER, f32(np.inf), -1
         latest = bound
         for job in range(state.sizes[row, 0]):
             op = state.trial_next[row, job]
@@ -731,21 +728,18 @@ def _finish_by_atc(state, row, width):
                 if begin > first:
                     continue
                 slack = max(bound - begin - tail, 0)
-                priority = state.log_duration[row, x + k] + np.float32(slack) * weight
+                priority = state.log_duration[row, x + k] + f32(slack) * weight
                 if begin < first or priority < best:
                     first, best, chosen = begin, priority, job * width + k
             latest = max(latest, soonest + tail)
         bound = latest
         if chosen < 0:
-            return completion
-        job = chosen // width
-        end = _append(state, row, job, state.trial_next[row, job], chosen % width, first)
-        completion = max(completion, end)
-    bound = max(bound, completion)
-    for m in range(state.sizes[row, 1]):
-        if state.trial_load[row, m] > 0:
-            bound = max(bound, state.trial_machine[row, m] + state.trial_load[row, m])
-    return bound
+            break
+        _append_in_trial(state, row, chosen, width, first)
+    makespan = state.totals[row, COMPLETION]
+    for job in range(state.sizes[row, 0]):
+        makespan = max(makespan, state.trial_job[row, job])
+    return makespan
 
 
 @njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)

@@ -28,7 +28,7 @@ class JobShopProblem(Problem[JobShopInstance]):
         largest: sizes to pad to. With K the most alternatives of an operation, candidate
             ``job * K + k`` is alternative k of the job's next operation.
         decode: schedule-generation scheme, see :mod:`makespan.envs.jobshop.kernel`.
-        lookahead: ``"atc"`` adds features from trial schedules, see
+        lookahead: ``"atc"`` or ``"atc-full"`` adds features from trial schedules, see
             :mod:`makespan.envs.jobshop.kernel`.
 
     Raises:
@@ -124,7 +124,6 @@ class JobShopProblem(Problem[JobShopInstance]):
             "trial_next": jobs,
             "trial_job": jobs,
             "trial_machine": machines,
-            "trial_load": machines,
         }
         dtypes = {"scale": np.float64, "load": np.float32, "log_duration": np.float32}
         return State(

@@ -19,7 +19,12 @@ from makespan.envs.jobshop.examples import FT06, FT06_OPTIMUM, WAITING_PAYS, WAI
 from makespan.envs.jobshop.family import make_env
 from makespan.envs.jobshop.generator import FlexibleJobShopGenerator, JobShopGenerator
 from makespan.envs.jobshop.instance import JobShopInstance
-from makespan.envs.jobshop.kernel import CANDIDATE_FEATURES, DECODE_MODES, LOOKAHEAD_FEATURES
+from makespan.envs.jobshop.kernel import (
+    CANDIDATE_FEATURES,
+    DECODE_MODES,
+    LOOKAHEAD_FEATURES,
+    TRIAL_WORK,
+)
 from makespan.envs.jobshop.problem import PARALLEL_ROWS, JobShopProblem
 from makespan.envs.jobshop.solution import JobShopSolution
 from makespan.tests.jobshop_reference import (
@@ -370,18 +375,29 @@ def assert_lookahead(
     np.testing.assert_allclose(found[:, first:], expected, atol=1e-4)
 
 
-def test_trials_of_large_shops_are_cut_off() -> None:
-    """100 jobs leave 80 of the 300 operations to simulate, then a bound stands for the rest."""
-    (instance,) = sample(JobShopGenerator(100, 3), 1)
-    problem = JobShopProblem.for_instances([instance], "append", "atc")
-    state, observation = problem.allocate(1), problem.spec.allocate(1)
-    problem.load(state, observation, 0, instance)
+def test_large_shops_are_tried_near_the_end_or_always() -> None:
+    """TRIAL_WORK allows a shop of 100 jobs trials of 80 operations; ``atc-full`` knows no limit."""
+    (instance,) = sample(JobShopGenerator(100, 2), 1)
+    frugal = make_env(instance=instance, decode="append", lookahead="atc")
+    full = make_env(instance=instance, decode="append", lookahead="atc-full")
+    known = LOOKAHEAD_FEATURES.index("lookahead_known") - len(LOOKAHEAD_FEATURES)
+    rng = np.random.default_rng(0)
+    seen, _ = frugal.reset()
+    everything, info = full.reset()
     shop = Shop(instance, "append")
-    mean = float(np.mean(instance.durations))
-    gap, share = observation.candidates[0, :, -2], observation.candidates[0, :, -1]
-    np.testing.assert_allclose(share, 80 / 300, rtol=1e-6)
+    gaps = everything["candidates"][:, known - 1] * float(np.mean(instance.durations))
     for c in shop.candidates()[::20]:
-        assert gap[c.job] * mean == pytest.approx(shop.trial(c) - shop.bound, abs=0.01)
+        assert gaps[c.job] == pytest.approx(shop.trial(c) - shop.bound, abs=0.01)
+    for left in range(200, 1, -1):
+        legal = info["action_mask"] > 0
+        assert (everything["candidates"][legal, known] == (legal.sum() > 1)).all()
+        if left * 100 <= TRIAL_WORK:
+            np.testing.assert_array_equal(seen["candidates"], everything["candidates"])
+        else:
+            assert not seen["candidates"][:, -len(LOOKAHEAD_FEATURES) :].any()
+        action = rng.choice(np.flatnonzero(legal))
+        seen, *_ = frugal.step(action)
+        everything, *_, info = full.step(action)
 
 
 # ---------------------------------------------------------------- properties of any instance

@@ -176,6 +176,15 @@ def test_sizes_in_one_batch_do_not_matter(rule: str, decode: str) -> None:
     assert together == alone
 
 
+@every_rule
+def test_fewer_jobs_and_more_operations_than_the_rest_of_the_batch(rule: str) -> None:
+    """The job of three operations fills all that the batch has room for, the other rows do not."""
+    long = JobShopInstance.from_routes([[(0, 3), (1, 4), (0, 5)]])
+    wide = JobShopInstance.from_routes([[(0, 2)], [(0, 1)]])
+    policy = RulePolicy(rule)
+    assert makespans([long, wide], policy, "active") == [12, 3]
+
+
 def test_a_temperature_makes_a_rule_random_row_by_row() -> None:
     """Row 0 is greedy, the others follow the ranks; equal generators give equal runs."""
     policy = RulePolicy("mwkr").with_temperature(np.array([0.0, *[2.0] * 20]))
