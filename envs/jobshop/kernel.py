@@ -38,8 +38,8 @@ DECODE_MODES = ("append", "insert", "nondelay", "active")
 
 NO_LOOKAHEAD, ATC_LOOKAHEAD, FULL_LOOKAHEAD = range(3)
 LOOKAHEAD_MODES = ("none", "atc", "atc-full")
-#: With "atc", trials are made when jobs times remaining operations is at most this, which bounds the
-#: cost of a trial: from the start up to 20x20, near the end of larger instances.
+#: With "atc", trials are made when jobs times remaining operations is at most this, which bounds
+#: the cost of a trial: from the start up to 20x20, near the end of larger instances.
 TRIAL_WORK = 8000
 #: Slack is weighed against this many mean durations; Vepsalainen & Morton use 2 to 3 in job shops.
 ATC_DURATIONS = 3.0
