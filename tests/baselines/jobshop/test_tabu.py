@@ -157,10 +157,11 @@ def test_a_given_start_may_be_better_packed():
 
 
 def test_ctrl_c_returns_the_best_schedule_so_far():
-    solve(FT06, max_moves=1)  # compile before the timer runs
-    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    instance = taillard_instance("ta21")
+    solve(instance, max_moves=1)  # compile before the timer runs
+    timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
-    result = solve(taillard_instance("ta21"), max_moves=None, time_limit_s=60)
+    result = solve(instance, max_moves=None, time_limit_s=60)
     assert result.details["interrupted"]
     assert result.seconds < 30
 
