@@ -44,6 +44,7 @@ def optimum(instance: JobShopInstance) -> int:
         model.add_no_overlap(intervals)
     model.minimize(makespan)
     solver = cp_model.CpSolver()
+    solver.parameters.catch_sigint_signal = False  # it would leave Ctrl-C killing the process
     solver.parameters.num_workers = 1
     solver.solve(model)
     assert solver.status_name() == "OPTIMAL"
