@@ -269,13 +269,13 @@ def contenders(rows: int) -> list[Contender]:
         Contender("job-shop-lib, Dispatcher only", "job_shop_lib", 1, record_jsl_dispatcher),
         Contender("Jumanji, scan", "jumanji", 1, functools.partial(record_jumanji, 1), False),
         Contender(
-            f"{ours} vector, graph, copy=False",
+            f"{ours}, graph, copy=False",
             ours,
             rows,
             functools.partial(record_vector, "graph", False, rows),
         ),
         Contender(
-            f"{ours} vector, candidates",
+            f"{ours}, candidates, copied",
             ours,
             rows,
             functools.partial(record_vector, "candidates", True, rows),
