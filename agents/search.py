@@ -16,6 +16,8 @@ from makespan.envs.core.solution import Result
 
 #: Rows times nodes of one batched rollout; more samples are played in several batches.
 BATCH_NODES = 300_000
+#: Samples of the first batch when there is a time limit; each batch doubles the one before.
+FIRST_BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,9 @@ class Sampling:
         """Sample in batches; stops early when the next batch would pass ``time_limit_s``."""
         started = time.perf_counter()
         problem = self.make_problem([instance])
-        batch = max(1, BATCH_NODES // problem.spec.max_nodes)
+        largest = max(1, BATCH_NODES // problem.spec.max_nodes)
+        # under a time limit the first batch only measures what a sample costs
+        batch = largest if time_limit_s is None else min(FIRST_BATCH, largest)
         best, value, taken = None, np.inf, 0
         while taken < self.samples:
             count = min(batch, self.samples - taken)
@@ -64,8 +68,10 @@ class Sampling:
                 if objective < value:
                     best, value = solution, objective
             taken += count
+            batch = min(2 * batch, largest)
             spent = time.perf_counter() - started
-            if time_limit_s is not None and spent * (1 + count / taken) > time_limit_s:
+            ahead = min(batch, self.samples - taken)
+            if time_limit_s is not None and spent * (1 + ahead / taken) > time_limit_s:
                 break
         return Result(best, time.perf_counter() - started, details={"samples": taken})
 
