@@ -13,7 +13,6 @@ know no masks end their episodes by illegal actions until they have learnt what 
 import copy
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -33,10 +32,8 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 from torch import Tensor
 
 from makespan.agents.checkpoint import Checkpoint
-from makespan.agents.ppo import PPOConfig
-from makespan.agents.trainer import TRAINING_STREAM, Learnt, RunConfig, Trainer
+from makespan.agents.trainer import TRAINING_STREAM, Learnt, Trainer
 from makespan.envs.core.errors import UsageError
-from makespan.envs.core.family import Family
 from makespan.envs.core.observation import ObservationSpec
 from makespan.envs.core.problem import Generator
 from makespan.envs.core.vector_env import SchedulingVectorEnv
@@ -368,21 +365,11 @@ class MaskablePPOTrainer(Trainer):
 
     algorithm: ClassVar[str] = "maskable-ppo"
 
-    def __init__(
-        self,
-        family: Family,
-        generator: Generator[Any],
-        options: dict[str, Any],
-        policy: PolicyConfig,
-        ppo: PPOConfig,
-        run: RunConfig,
-        folder: Path,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        if ppo.center:
-            raise UsageError(f"center: found {ppo.center}, maskable-ppo has no such setting")
-        super().__init__(family, generator, options, policy, ppo, run, folder, device)
-        self._rewards = VecNormalize(self._make_envs(), norm_obs=False, gamma=ppo.discount)
+    def _prepare(self) -> None:
+        """The model around the network, its environments and its optimizer."""
+        if self.ppo.center:
+            raise UsageError(f"center: found {self.ppo.center}, maskable-ppo has no such setting")
+        self._rewards = VecNormalize(self._make_envs(), norm_obs=False, gamma=self.ppo.discount)
         self.model = self._make_model()
         self.model.policy.network, self.model.policy.optimizer = self.network, self.optimizer
         self._seed()

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ from makespan.agents.schedules import schedule
 from makespan.envs.core.errors import CheckpointError, UsageError
 from makespan.envs.core.family import Family
 from makespan.envs.core.files import write_atomically
-from makespan.envs.core.problem import Generator
+from makespan.envs.core.problem import Generator, GrowingGenerator
 from makespan.envs.core.rollout import rollout
 from makespan.models.policy import GraphPolicy, PolicyConfig
 
@@ -137,6 +137,10 @@ class Trainer:
         self.validation = _draw(generator, run.validation, VALIDATION_STREAM)
         self._bounds = np.array([family.lower_bound(i) for i in self.validation])
         self._rows: list[dict[str, Any]] = []
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """What an algorithm sets up besides; ours needs nothing."""
 
     @property
     def progress(self) -> float:
@@ -177,7 +181,8 @@ class Trainer:
         rate = self.ppo.learning_rate * schedule(run.schedule)(self.progress)
         generator = self.generator
         if run.curriculum:
-            generator = generator.grown(min(1.0, 2 * self.progress))  # type: ignore[attr-defined]
+            growing = cast(GrowingGenerator[Any], generator)
+            generator = growing.grown(min(1.0, 2 * self.progress))
         learnt = self._learn(rate, generator)
         counters.iteration += 1
         counters.steps += learnt.steps
