@@ -75,7 +75,7 @@ def _by_priority(
     instance: TaskGraphInstance,
     insertion: bool,
     priority: NDArray[np.float64],
-    penalty: NDArray[np.float64] | None = None,
+    penalty: NDArray[Any] | None = None,
     lookahead: bool = False,
 ) -> Arrays:
     if penalty is None:
@@ -140,8 +140,10 @@ def optimistic_cost_table(instance: TaskGraphInstance) -> NDArray[np.float64]:
     order, first_out, targets, costs, *_ = _graph(instance)
     link = 1 - np.eye(instance.num_processors, dtype=np.int32)
     delays = np.stack([np.zeros(instance.num_edges), instance.mean_delays], axis=1)
-    table = list_kernel.optimistic_costs(order, first_out, targets, costs, link, delays)
-    return table  # type: ignore[no-any-return]
+    table: NDArray[np.float64] = list_kernel.optimistic_costs(
+        order, first_out, targets, costs, link, delays
+    )
+    return table
 
 
 def _peft(instance: TaskGraphInstance, insertion: bool) -> Arrays:
@@ -166,8 +168,10 @@ def static_levels(instance: TaskGraphInstance) -> NDArray[np.float64]:
     """(T,) the longest path of mean costs from a task to the end, communication left out."""
     order, first_out, targets, *_ = _graph(instance)
     none = np.zeros(instance.num_edges)
-    levels = analysis.upward_ranks(order, first_out, targets, instance.mean_costs, none)
-    return levels  # type: ignore[no-any-return]
+    levels: NDArray[np.float64] = analysis.upward_ranks(
+        order, first_out, targets, instance.mean_costs, none
+    )
+    return levels
 
 
 def _by_pairs(rule: int, instance: TaskGraphInstance, insertion: bool) -> Arrays:

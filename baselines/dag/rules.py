@@ -47,7 +47,6 @@ RULES: dict[str, Callable[[Candidates], tuple[NDArray[np.int64], ...]]] = {
     "rank": lambda c: (c.position, c.end),  # HEFT under placement insertion
     "soonest-end": lambda c: (c.end,),  # min-min under placement append
     "soonest-start": lambda c: (c.start, c.position),  # ETF with upward ranks
-    "shortest-path": lambda c: (-c.path, c.position, c.end),
     "pilot": lambda c: (c.lookahead, c.path, c.end),
 }
 

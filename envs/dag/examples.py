@@ -17,9 +17,9 @@ def _example(
     )
 
 
-#: 10 tasks on 3 processors; HEFT 80, CPOP 86, optimum 73. Source: H. Topcuoglu, S. Hariri, M.-Y. Wu,
-#: Performance-effective and low-complexity task scheduling for heterogeneous computing, IEEE
-#: Transactions on Parallel and Distributed Systems 13(3), 2002, 260-274, figure 2 and table 1.
+#: 10 tasks on 3 processors; HEFT 80, CPOP 86, optimum 73. Source: H. Topcuoglu, S. Hariri,
+#: M.-Y. Wu, Performance-effective and low-complexity task scheduling for heterogeneous computing,
+#: IEEE Transactions on Parallel and Distributed Systems 13(3), 2002, 260-274, figure 2, table 1.
 HEFT_2002 = _example(
     "heft-2002",
     [
@@ -54,8 +54,8 @@ HEFT_2002 = _example(
 )
 
 #: 10 tasks on 3 processors; PEFT 122, HEFT 133, optimum 113. Source: H. Arabnejad, J. G. Barbosa,
-#: List scheduling algorithm for heterogeneous systems by an optimistic cost table, IEEE Transactions
-#: on Parallel and Distributed Systems 25(3), 2014, 682-694.
+#: List scheduling algorithm for heterogeneous systems by an optimistic cost table, IEEE
+#: Transactions on Parallel and Distributed Systems 25(3), 2014, 682-694.
 PEFT_2014 = _example(
     "peft-2014",
     [

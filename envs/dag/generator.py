@@ -63,7 +63,7 @@ class _Platform:
         """The most kinds of links of an instance."""
         processors = _ends(self.processors)[1]
         low, high = self.bandwidths
-        return 1 + min(high - low + 1, processors * (processors - 1) // 2)
+        return int(1 + min(high - low + 1, processors * (processors - 1) // 2))
 
     def _instance(
         self,
@@ -238,7 +238,7 @@ def _gaussian(n: int, flow: _DataFlow) -> None:
 
 
 def _stencil(n: int, flow: _DataFlow) -> None:
-    """n sweeps of a three-point stencil over n blocks."""
+    """N sweeps of a three-point stencil over n blocks."""
     for step in range(n):
         for i in range(n):
             near = [(step - 1, j) for j in (i - 1, i, i + 1)]
@@ -261,9 +261,17 @@ STRUCTURES: MappingProxyType[str, Callable[[int, _DataFlow], None]] = MappingPro
 #: operation counts on equal tiles (Golub & Van Loan); 1 for kinds that are not listed.
 RELATIVE_COSTS = MappingProxyType(
     {
-        **{"potrf": 1 / 3, "trsm": 1.0, "syrk": 1.0, "gemm": 2.0},
-        **{"getrf": 2 / 3, "trsm-l": 1.0, "trsm-u": 1.0},
-        **{"geqrt": 4 / 3, "unmqr": 2.0, "tsqrt": 2.0, "tsmqr": 4.0},
+        "potrf": 1 / 3,
+        "trsm": 1.0,
+        "syrk": 1.0,
+        "gemm": 2.0,
+        "getrf": 2 / 3,
+        "trsm-l": 1.0,
+        "trsm-u": 1.0,
+        "geqrt": 4 / 3,
+        "unmqr": 2.0,
+        "tsqrt": 2.0,
+        "tsmqr": 4.0,
     }
 )
 

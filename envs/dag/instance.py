@@ -126,17 +126,17 @@ class TaskGraphInstance(Instance):
         """
         table = _integers(costs, "costs", 2)
         count, width = table.shape
-        pairs = np.asarray(edges)
+        pairs: Any = edges if np.size(edges) else np.empty((0, 2), dtype=np.int64)
+        flow: Any = volumes if np.size(volumes) else np.empty(0, dtype=np.int64)
+        links: Any = bandwidths if np.ndim(bandwidths) else np.full((width, width), bandwidths)
         return cls(
             name=name,
             tasks=tuple(tasks or (f"t{task}" for task in range(count))),
             processors=tuple(processors or (f"p{p}" for p in range(width))),
             costs=table,
-            edges=pairs.reshape(0, 2).astype(np.int64) if not pairs.size else pairs,
-            volumes=np.asarray(volumes).astype(np.int64) if not np.size(volumes) else volumes,
-            bandwidths=np.broadcast_to(bandwidths, (width, width))
-            if np.ndim(bandwidths) == 0
-            else bandwidths,
+            edges=pairs,
+            volumes=flow,
+            bandwidths=links,
         )
 
     @classmethod
@@ -456,10 +456,7 @@ class TaskGraphInstance(Instance):
     def _cycle(self) -> list[int]:
         """The tasks of a cycle, the first once more at the end."""
         left = set(range(self.num_tasks)) - set(self.topological_order.tolist())
-        parents: dict[int, int] = {}
-        for source, target in self.edges.tolist():
-            if source in left and target in left:
-                parents[target] = source
+        parents = {v: u for u, v in self.edges.tolist() if u in left and v in left}
         # every task left has a parent left: going back must come around
         path = [min(left)]
         while path[-1] not in path[:-1]:

@@ -721,7 +721,7 @@ def _children(state, row, task, p, end):
             least_end = min(least_end, begin + cost)
             least_path = min(least_path, begin + state.tail[row, child, q])
         latest = max(latest, least_end)
-        longest = max(longest, least_path)
+        longest = max(longest, least_path)  # type: ignore[assignment]
     return latest, longest, released, delay
 
 
@@ -816,9 +816,7 @@ def _observe(state, observation, row, actions, placement, dispatch, lookahead):
         c[10] = f32(bound - longest) * unit
         c[30], c[31] = 1, 1
     if lookahead != NO_LOOKAHEAD:
-        _observe_lookahead(
-            state, observation, row, legal_count, placement, len(CANDIDATE_FEATURES)
-        )
+        _observe_lookahead(state, observation, row, legal_count, placement, len(CANDIDATE_FEATURES))
     g = observation.globals[row]
     g[0] = totals[SCHEDULED] / num_tasks
     g[1] = (bound - totals[INITIAL_BOUND]) * state.scale[row, 1]
@@ -932,9 +930,7 @@ def _trial(state, row, a, placement):
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
-def _step_row(
-    state, observation, row, action, actions, placement, dispatch, lookahead, terminated
-):
+def _step_row(state, observation, row, action, actions, placement, dispatch, lookahead, terminated):
     """One decision; returns the reward."""
     before = state.totals[row, BOUND]
     task = state.candidate_task[row, action]
@@ -949,9 +945,7 @@ def _step_row(
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
-def step(
-    state, observation, chosen, rewards, terminated, actions, placement, dispatch, lookahead
-):
+def step(state, observation, chosen, rewards, terminated, actions, placement, dispatch, lookahead):
     """Apply the candidates ``chosen`` to every row (-1: leave it), see ``Problem.step``."""
     for row in range(len(chosen)):
         rewards[row] = 0

@@ -52,9 +52,7 @@ class DagProblem(Problem[TaskGraphInstance]):
                 raise UnknownNameError(f"{option} mode", value, OPTIONS[option])
         self.largest = largest
         self._options = {name: options.get(name, values[0]) for name, values in OPTIONS.items()}
-        self._constants = tuple(
-            OPTIONS[name].index(value) for name, value in self._options.items()
-        )
+        self._constants = tuple(OPTIONS[name].index(value) for name, value in self._options.items())
         tasks, processors, edges, _ = largest
         width = processors if self._options["actions"] == "task-processor" else 1
         extra = kernel.LOOKAHEAD_FEATURES if self._options["lookahead"] != "none" else ()
@@ -96,28 +94,19 @@ class DagProblem(Problem[TaskGraphInstance]):
         """Arrays for ``batch`` task graphs."""
         tasks, processors, edges, links = self.largest
         candidates = self.spec.max_candidates
-        per_task = dict.fromkeys(
-            (
-                "least_cost rank rank_order position missing start end processor next_on ready "
-                "trial_end trial_start trial_processor trial_next"
-            ).split(),
-            (tasks,),
+        of_task = (
+            "least_cost rank rank_order position missing start end processor next_on ready "
+            "trial_end trial_start trial_processor trial_next"
         )
-        per_processor = dict.fromkeys(
-            "twin free assigned work usable first_on trial_free trial_first trial_arrival".split(),
-            (processors,),
-        )
-        per_edge = dict.fromkeys("target edge_in source mean_delay".split(), (edges,))
-        per_pair = dict.fromkeys("cost tail arrival earliest".split(), (tasks, processors))
-        per_candidate = dict.fromkeys(
-            "candidate_task candidate_processor lookahead".split(), (candidates,)
+        of_processor = (
+            "twin free assigned work usable first_on trial_free trial_first trial_arrival"
         )
         shapes: dict[str, tuple[int, ...]] = {
-            **per_task,
-            **per_processor,
-            **per_edge,
-            **per_pair,
-            **per_candidate,
+            **dict.fromkeys(of_task.split(" "), (tasks,)),
+            **dict.fromkeys(of_processor.split(" "), (processors,)),
+            **dict.fromkeys(("target", "edge_in", "source", "mean_delay"), (edges,)),
+            **dict.fromkeys(("cost", "tail", "arrival", "earliest"), (tasks, processors)),
+            **dict.fromkeys(("candidate_task", "candidate_processor", "lookahead"), (candidates,)),
             "sizes": (4,),
             "first_out": (tasks + 1,),
             "first_in": (tasks + 1,),
