@@ -58,8 +58,8 @@ TRIAL_TASKS = 128
 _NEVER = np.int32(2**30)
 
 #: Node types, in the order of their index.
-TASK, PROCESSOR, CLOCK = range(3)
-NODE_TYPES = ("task", "processor", "clock")
+TASK, PROCESSOR, WAITING = range(3)
+NODE_TYPES = ("task", "processor", "waiting")
 PRECEDES, RUNS_ON = range(2)
 EDGE_TYPES = ("precedes", "runs_on")
 
@@ -333,7 +333,7 @@ def _observe_graph(state, observation, row, heads):
     """Write nodes, edges and the initial node state."""
     num_tasks, num_processors, num_edges, _ = state.sizes[row]
     processor_node = state.start.shape[1]
-    clock_node = processor_node + state.free.shape[1]
+    waiting_node = processor_node + state.free.shape[1]
     unit, scale = state.scale[row]
     nodes, node_state = observation.nodes[row], observation.node_state[row]
     node_type = observation.node_type[row]
@@ -345,7 +345,7 @@ def _observe_graph(state, observation, row, heads):
     edges[:] = -1
     edge_type[:] = -1
     edge_features[:] = 0
-    node_type[clock_node] = CLOCK
+    node_type[waiting_node] = WAITING
     for e in range(num_edges):
         u, v = state.source[row, e], state.target[row, e]
         time = state.mean_delay[row, e] * unit
