@@ -160,9 +160,7 @@ class Graph:
 
     def spare(self, p: int) -> bool:
         """Whether an empty processor of lower index could be exchanged with this one."""
-        return not self.on(p) and any(
-            not self.on(q) and self.exchangeable(p, q) for q in range(p)
-        )
+        return not self.on(p) and any(not self.on(q) and self.exchangeable(p, q) for q in range(p))
 
     def exchangeable(self, p: int, q: int) -> bool:
         swap = {p: q, q: p}
@@ -213,8 +211,10 @@ class Graph:
                     time = max(time, self.free(q))
                 times.append(time + self.tail(child, q))
             bounds.append(min(times))
-        for t in self.offered():
-            bounds.append(min(self.start(t, p) + self.tail(t, p) for p in self.eligible(t)))
+        bounds += [
+            min(self.start(t, p) + self.tail(t, p) for p in self.eligible(t))
+            for t in self.offered()
+        ]
         used = sum(
             min(self.costs[t][p] for p in self.eligible(t))
             for t in self.tasks

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dag_reference import Candidate, Graph, every_episode
 
 from makespan.baselines.dag.exact import CpSat
 from makespan.baselines.dag.lists import ListScheduler
+from makespan.baselines.dag.rules import RulePolicy
 from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
 from makespan.envs.core.rollout import rollout
 from makespan.envs.dag.examples import HEFT_2002, PEFT_2014
@@ -16,7 +16,7 @@ from makespan.envs.dag.family import make_problem
 from makespan.envs.dag.generator import LayeredGenerator
 from makespan.envs.dag.instance import TaskGraphInstance
 from makespan.envs.dag.problem import OPTIONS, DagProblem
-from makespan.baselines.dag.rules import RulePolicy
+from makespan.tests.dag_reference import Candidate, Graph, every_episode
 
 SMALL = LayeredGenerator(
     tasks=(2, 9), processors=(1, 4), eligible=(0.5, 1.0), bandwidths=(1, 3), mean_cost=6
@@ -62,17 +62,13 @@ class Row:
 
     def take(self, choice: Candidate) -> float:
         actions = np.array([self.candidates().index(choice)])
-        self.problem.step(
-            self.state, self.observation, actions, self.rewards, self.terminated
-        )
+        self.problem.step(self.state, self.observation, actions, self.rewards, self.terminated)
         return float(self.rewards[0])
 
 
 def feature(row: Row, name: str) -> Any:
     count = len(row.candidates())
-    return row.observation.candidates[
-        0, :count, row.problem.spec.candidate_features.index(name)
-    ]
+    return row.observation.candidates[0, :count, row.problem.spec.candidate_features.index(name)]
 
 
 def test_heft_2002_by_hand() -> None:
@@ -129,9 +125,7 @@ def test_waiting_pays() -> None:
 @pytest.mark.parametrize("placement", OPTIONS["placement"])
 @pytest.mark.parametrize("dispatch", OPTIONS["dispatch"])
 @pytest.mark.parametrize("actions", OPTIONS["actions"])
-def test_every_step_is_that_of_the_plain_twin(
-    actions: str, placement: str, dispatch: str
-) -> None:
+def test_every_step_is_that_of_the_plain_twin(actions: str, placement: str, dispatch: str) -> None:
     options = {"actions": actions, "placement": placement, "dispatch": dispatch}
     for number, instance in enumerate(instances(25, seed=1)):
         choose = np.random.default_rng(number)
