@@ -149,6 +149,9 @@ class Graph:
             self.eligible(task), key=lambda p: (self.start(task, p) + self.costs[task][p], p)
         )
 
+    def least_path(self, task: int) -> int:
+        return min(self.eligible(task), key=lambda p: (self.start(task, p) + self.tail(task, p), p))
+
     def candidates(self) -> list[Candidate]:
         found = []
         for task in self.offered():
@@ -227,7 +230,10 @@ class Graph:
         return max(bounds)
 
     def trial(self, choice: Candidate) -> int:
-        """Makespan when HEFT completes the schedule after ``choice``."""
+        """The smaller makespan when the two list rules complete the schedule after ``choice``."""
+        return min(self._trial(choice, by_path) for by_path in (False, True))
+
+    def _trial(self, choice: Candidate, by_path: bool) -> int:
         rest = Graph(self.instance, "task-processor", self.placement, "free")
         rest.placed, rest.clock, rest.bound = dict(self.placed), self.clock, self.bound
         rest.take(choice if choice.task >= 0 else Candidate(-1, -1, -1))
@@ -237,7 +243,7 @@ class Graph:
             rest.clock = event
         for task in self.order():
             if task not in rest.placed:
-                p = rest.soonest_end(task)
+                p = rest.least_path(task) if by_path else rest.soonest_end(task)
                 rest.take(Candidate(task, p, rest.start(task, p)))
         return max(rest.bound, *(placed.end for placed in rest.placed.values()))
 

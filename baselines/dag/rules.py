@@ -67,7 +67,7 @@ class RulePolicy(ScorePolicy):
             raise UnknownNameError("rule", rule, RULES)
         super().__init__(rule, temperature)
         if rule == "pilot":
-            self.requires = {"lookahead": "heft"}
+            self.requires = {"lookahead": "lists"}
 
     def scores(
         self,

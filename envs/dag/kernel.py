@@ -21,10 +21,12 @@ The dispatch mode fixes which candidates are legal:
 
 Processors that are alike (costs and links) and empty are offered once.
 
-With ``lookahead`` every legal candidate is also tried: the schedule goes on by HEFT, with the
-placement of the problem, for at most ``TRIAL_TASKS`` tasks, and the makespan becomes a feature (an
-estimate of it when tasks are left). This is the pilot method (Duin & Voss, Networks 34, 1999)
-offered to the policy.
+With ``lookahead`` every legal candidate is also tried: the schedule goes on by two list rules, with
+the placement of the problem, for at most ``TRIAL_TASKS`` tasks, and the smaller makespan becomes a
+feature (an estimate of it when tasks are left). Both take tasks by upward rank; one puts a task
+where it ends first (HEFT), the other where its start plus tail is least (the idea of PEFT, with
+exact communication). This is the pilot method (Duin & Voss, Networks 34, 1999) offered to the
+policy.
 
 All kernels are in this one file because numba's cache looks at no other for changes.
 
@@ -48,8 +50,8 @@ INSERTION, APPEND = range(2)
 PLACEMENT_MODES = ("insertion", "append")
 FREE, NONDELAY, SKIP = range(3)
 DISPATCH_MODES = ("free", "nondelay", "skip")
-NO_LOOKAHEAD, HEFT_LOOKAHEAD = range(2)
-LOOKAHEAD_MODES = ("none", "heft")
+NO_LOOKAHEAD, LISTS_LOOKAHEAD = range(2)
+LOOKAHEAD_MODES = ("none", "lists")
 
 #: Ready tasks offered at a time.
 WINDOW = 16
@@ -59,7 +61,7 @@ _NEVER = np.int32(2**30)
 
 #: Node types, in the order of their index.
 TASK, PROCESSOR, WAITING = range(3)
-NODE_TYPES = ("task", "processor", "waiting")
+NODE_TYPES = ("task", "processor", "clock")
 PRECEDES, RUNS_ON = range(2)
 EDGE_TYPES = ("precedes", "runs_on")
 
@@ -846,7 +848,9 @@ def _observe_lookahead(state, observation, row, legal_count, placement, column):
         for i in range(3):
             observation.candidates[row, a, column + i] = 0
         if legal_count > 1 and mask[a]:
-            lookahead[a] = _trial(state, row, a, placement)
+            by_end = _trial(state, row, a, state.cost, placement)
+            by_path = _trial(state, row, a, state.tail, placement)
+            lookahead[a] = min(by_end, by_path)
             best = min(best, lookahead[a])
     if legal_count <= 1:
         return
@@ -860,10 +864,16 @@ def _observe_lookahead(state, observation, row, legal_count, placement, column):
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
-def _trial(state, row, a, placement):
-    """What comes out when HEFT goes on after candidate ``a``; the makespan if no task is left.
+def _trial(state, row, a, after, placement):
+    """What comes out when a list rule goes on after candidate ``a``.
 
-    Otherwise an estimate: the largest of the paths and the mean time used by the processors.
+    The makespan if no task is left, otherwise an estimate of it: the largest of the paths and the
+    mean time used by the processors.
+
+    Args:
+        state, row, a: the candidate.
+        after: (B, T, P) added to the starts when processors are compared: costs, or tails.
+        placement: index into PLACEMENT_MODES.
     """
     num_tasks, num_processors = state.sizes[row, 0], state.sizes[row, 1]
     totals = state.totals[row]
@@ -907,17 +917,16 @@ def _trial(state, row, a, placement):
         least, where = _NEVER, -1
         for q in range(num_processors):
             cost = state.cost[row, t, q]
-            if cost < 0 or arrivals[q] + cost >= least:
+            if cost < 0 or arrivals[q] + after[row, t, q] >= least:
                 continue
             begin = _earliest(
                 first[q], following, starts, ends, free[q], arrivals[q], cost, placement
             )
-            if begin + cost < least:
-                least, where = begin + cost, q
-        ends[t] = least
-        starts[t] = least - state.cost[row, t, where]
+            if begin + after[row, t, q] < least:
+                least, where, starts[t] = begin + after[row, t, q], q, begin
+        ends[t] = starts[t] + state.cost[row, t, where]
         on[t] = where
-        free[where] = max(free[where], least)
+        free[where] = max(free[where], ends[t])
         outcome = max(outcome, starts[t] + state.tail[row, t, where])
         work_left -= state.least_cost[row, t]
         if placement == INSERTION:

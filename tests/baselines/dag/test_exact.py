@@ -27,9 +27,9 @@ def test_optima_of_the_worked_examples(instance: TaskGraphInstance) -> None:
     known = best_known(instance.name)
     assert known is not None
     assert known.closed
-    assert solve(instance) == known.upper_bound == {"heft-2002": 73, "peft-2014": 113}[
-        instance.name
-    ]
+    assert (
+        solve(instance) == known.upper_bound == {"heft-2002": 73, "peft-2014": 113}[instance.name]
+    )
 
 
 def brute_force(instance: TaskGraphInstance) -> int:

@@ -84,8 +84,7 @@ MAKESPANS = {
 @pytest.mark.parametrize("rule", RULES)
 def test_makespans_of_the_worked_examples(rule: str) -> None:
     found = [
-        ListScheduler(rule).solve(instance).solution.makespan
-        for instance in (HEFT_2002, PEFT_2014)
+        ListScheduler(rule).solve(instance).solution.makespan for instance in (HEFT_2002, PEFT_2014)
     ]
     assert tuple(found) == MAKESPANS[rule]
 

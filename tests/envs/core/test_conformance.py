@@ -40,7 +40,7 @@ VARIANTS["makespan/DagScheduling-v0"] = {
     "append": {**_SMALL_GRAPH, "placement": "append"},
     "order": {**_SMALL_GRAPH, "actions": "order", "dispatch": "nondelay"},
     "skip": {**_SMALL_GRAPH, "dispatch": "skip"},
-    "lookahead": {**_SMALL_GRAPH, "lookahead": "heft", "dispatch": "skip", "bandwidths": (1, 3)},
+    "lookahead": {**_SMALL_GRAPH, "lookahead": "lists", "dispatch": "skip", "bandwidths": (1, 3)},
 }
 
 

@@ -129,7 +129,7 @@ def test_every_step_is_that_of_the_plain_twin(actions: str, placement: str, disp
     options = {"actions": actions, "placement": placement, "dispatch": dispatch}
     for number, instance in enumerate(instances(25, seed=1)):
         choose = np.random.default_rng(number)
-        row = Row(DagProblem.for_instances([instance], **options, lookahead="heft"), instance)
+        row = Row(DagProblem.for_instances([instance], **options, lookahead="lists"), instance)
         twin = Graph(instance, **options)
         assert row.problem.metrics(row.state, 0)["lower_bound"] == twin.initial_bound
         while not row.terminated[0]:
@@ -206,7 +206,7 @@ def test_the_rank_rule_with_insertion_is_heft(instance: TaskGraphInstance) -> No
 def test_large_graphs_are_cut_to_a_window_and_trials_to_a_depth() -> None:
     generator = LayeredGenerator(tasks=300, processors=3, shape=4.0)
     instance = generator.sample(np.random.default_rng(0))
-    problem = DagProblem.for_instances([instance], lookahead="heft")
+    problem = DagProblem.for_instances([instance], lookahead="lists")
     assert problem.spec.max_candidates == 16 * 3
     (solution,) = rollout(problem, [instance], RulePolicy("pilot"), np.random.default_rng(0))
     solution.validate(instance)
