@@ -109,15 +109,18 @@ class JobShopProblem(Problem[JobShopInstance]):
             "fixed_load": machines,
             "load": machines,
             "earliest": candidates,
+            "front": (candidates, 3),
+            "ahead": (jobs, 6),
             "start": operations,
             "assigned": operations,
             "first_on_machine": machines,
             "next_on_machine": operations,
-            "totals": 5,
+            "totals": 6,
             "queue": machines,
             "queue_next": candidates,
             "queue_size": machines,
             "queue_work": machines,
+            "queue_changed": machines,
             "delay_bound": candidates,
             "log_duration": alternatives,
             "lookahead": candidates,
@@ -128,8 +131,8 @@ class JobShopProblem(Problem[JobShopInstance]):
         dtypes = {"scale": np.float64, "load": np.float32, "log_duration": np.float32}
         return State(
             **{
-                field: np.zeros((batch, count), dtype=dtypes.get(field, np.int32))
-                for field, count in columns.items()
+                field: np.zeros(np.r_[batch, shape], dtype=dtypes.get(field, np.int32))
+                for field, shape in columns.items()
             }
         )
 
