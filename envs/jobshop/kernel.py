@@ -362,7 +362,7 @@ def _leave_queue(state, row, a):
 
 @njit(cache=True, error_model="numpy", _nrt=False)
 def _look_ahead(state, row, job, ready):
-    """Fill ``ahead`` for the two operations after the next one of ``job``, if that ends at ``ready``.
+    """Fill ``ahead``: the two operations after the next one of ``job``, if that ends at ``ready``.
 
     Each is taken on the alternative that would end first when appended.
     """
@@ -396,8 +396,9 @@ def _soonest_alternative(state, row, op, ready):
 
 @njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def _touch_candidates(state, observation, row, job, width):
-    """Write what stays of a job's candidates until it is scheduled again: nodes, ``front``,
-    ``ahead``, their queues, and the features that depend on the job alone.
+    """Write what stays of a job's candidates until it is scheduled again.
+
+    That is their nodes, ``front``, ``ahead``, queues, and the features that depend on the job alone.
     """
     job_node = state.start.shape[1]
     machine_node = job_node + state.job_ready.shape[1]
@@ -564,9 +565,7 @@ def _schedule(state, observation, row, action, width, decode):
 
 @njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def _survey(state, row, width):
-    """Earliest start of any candidate, earliest completion of any, and the candidate that attains
-    the latter.
-    """
+    """Earliest start of any candidate, earliest completion of any, and the candidate with that."""
     earliest, front = state.earliest[row], state.front[row]
     first, first_end = _NEVER, _NEVER
     first_candidate = -1
