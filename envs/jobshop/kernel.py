@@ -36,11 +36,8 @@ f32 = np.float32
 APPEND, INSERT, NONDELAY, ACTIVE = range(4)
 DECODE_MODES = ("append", "insert", "nondelay", "active")
 
-NO_LOOKAHEAD, ATC_LOOKAHEAD, FULL_LOOKAHEAD = range(3)
-LOOKAHEAD_MODES = ("none", "atc", "atc-full")
-#: With "atc", trials are made when jobs times remaining operations is at most this, which bounds
-#: the cost of a trial: from the start up to 20x20, near the end of larger instances.
-TRIAL_WORK = 8000
+NO_LOOKAHEAD, ATC_LOOKAHEAD = range(2)
+LOOKAHEAD_MODES = ("none", "atc")
 #: Slack is weighed against this many mean durations; Vepsalainen & Morton use 2 to 3 in job shops.
 ATC_DURATIONS = 3.0
 _NEVER = np.int32(2**31 - 1)
@@ -103,7 +100,6 @@ CANDIDATE_FEATURES = (
 LOOKAHEAD_FEATURES = (
     "lookahead",  # makespan of the trial, relative to the best candidate's
     "lookahead_gap",  # the same relative to the bound
-    "lookahead_known",  # 1 where a trial was made
 )
 GLOBAL_FEATURES = (
     "progress",  # share of operations scheduled
@@ -153,9 +149,13 @@ class State(NamedTuple):
     # lookahead
     log_duration: NDArray[np.float32]  # (B, X)
     lookahead: NDArray[np.int32]  # (B, A) makespan after each legal candidate
-    trial_next: NDArray[np.int32]  # (B, J) copies of the partial schedule that a trial works on
-    trial_job: NDArray[np.int32]  # (B, J)
-    trial_machine: NDArray[np.int32]  # (B, M)
+    # scratch of a trial: what changes in the partial schedule, by candidate
+    trial_next: NDArray[np.int32]  # (B, J) next_operation of the trial
+    trial_ready: NDArray[np.int32]  # (B, M) machine_ready of the trial
+    trial_start: NDArray[np.int32]  # (B, A) earliest start of each candidate, _NEVER for none
+    trial_machine: NDArray[np.int32]  # (B, A) its machine, -1 for none
+    trial_tail: NDArray[np.int32]  # (B, A) work left of its job, -_NEVER for none
+    trial_log: NDArray[np.float32]  # (B, A) logarithm of its duration
 
 
 #: Columns of ``totals``; READY_SUM is the sum of ``machine_ready``.
@@ -398,7 +398,7 @@ def _soonest_alternative(state, row, op, ready):
 def _touch_candidates(state, observation, row, job, width):
     """Write what stays of a job's candidates until it is scheduled again.
 
-    That is their nodes, ``front``, ``ahead``, queues, and the features that depend on the job alone.
+    That is nodes, ``front``, ``ahead``, queues, and the features that depend on the job alone.
     """
     job_node = state.start.shape[1]
     machine_node = job_node + state.job_ready.shape[1]
@@ -664,9 +664,7 @@ def _observe(state, observation, row, width, decode, lookahead):
                     c[25] = f32(machine_ready[following] - next_end) * unit
                     c[26] = load[following] * horizon
     if lookahead != NO_LOOKAHEAD:
-        _observe_lookahead(
-            state, observation, row, width, lookahead, legal_count, len(CANDIDATE_FEATURES)
-        )
+        _observe_lookahead(state, observation, row, width, legal_count, len(CANDIDATE_FEATURES))
     g = observation.globals[row]
     g[0] = totals[SCHEDULED] / num_operations
     g[1] = (bound - totals[INITIAL_BOUND]) * state.scale[row, 1]
@@ -720,91 +718,121 @@ def _observe_rivals(state, candidates, row, m, unit):
 
 
 @njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
-def _observe_lookahead(state, observation, row, width, lookahead_mode, legal_count, column):
+def _observe_lookahead(state, observation, row, width, legal_count, column):
     """Try every legal candidate of a row that has a choice; write features from ``column`` on."""
-    num_jobs = state.sizes[row, 0]
-    left = state.sizes[row, 2] - state.totals[row, SCHEDULED]
-    affordable = lookahead_mode == FULL_LOOKAHEAD or left * num_jobs <= TRIAL_WORK
-    tried = legal_count > 1 and affordable
+    count = state.sizes[row, 0] * width
     mask, lookahead = observation.action_mask[row], state.lookahead[row]
     best = _NEVER
-    for a in range(num_jobs * width):
+    for a in range(count):
         lookahead[a] = 0
-        for i in range(3):
-            observation.candidates[row, a, column + i] = 0
-        if tried and mask[a]:
-            _begin_trial(state, row, a, width)
-            lookahead[a] = _finish_by_atc(state, row, width)
+        observation.candidates[row, a, column] = 0
+        observation.candidates[row, a, column + 1] = 0
+        if legal_count > 1 and mask[a]:
+            lookahead[a] = _trial_makespan(state, row, a, width)
             best = min(best, lookahead[a])
-    if not tried:
+    if legal_count <= 1:
         return
-    unit = state.scale[row, 0]
-    for a in range(num_jobs * width):
+    unit, bound = state.scale[row, 0], state.totals[row, BOUND]
+    for a in range(count):
         if mask[a]:
             observation.candidates[row, a, column] = (lookahead[a] - best) * unit
-            observation.candidates[row, a, column + 1] = (
-                lookahead[a] - state.totals[row, BOUND]
-            ) * unit
-            observation.candidates[row, a, column + 2] = 1
+            observation.candidates[row, a, column + 1] = (lookahead[a] - bound) * unit
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _trial_makespan(state, row, a, width):
+    """Makespan when candidate ``a`` is followed by non-delay ATC.
+
+    The two loops over candidates run over neighbouring numbers and do without branches, so that the
+    compiler vectorises them: a trial takes most of the time of an episode with lookahead.
+    """
+    count = state.sizes[row, 0] * width
+    start, machine = state.trial_start[row, :count], state.trial_machine[row, :count]
+    tail, log_duration = state.trial_tail[row, :count], state.trial_log[row, :count]
+    weight = f32(state.scale[row, 0] / ATC_DURATIONS)
+    _begin_trial(state, row, width)
+    bound = state.totals[row, BOUND]
+    makespan = state.totals[row, COMPLETION]
+    time = state.earliest[row, a]
+    while True:
+        m, end = _append_in_trial(state, row, a, width, time)
+        makespan = max(makespan, end)
+        ready = state.trial_ready[row, m]
+        time, latest = _NEVER, bound
+        for b in range(count):
+            start[b] = max(start[b], ready) if machine[b] == m else start[b]
+            time = min(time, start[b])
+            latest = max(latest, start[b] + tail[b])
+        if time == _NEVER:
+            return makespan
+        if width > 1:
+            latest = max(bound, _latest_completion(state, row, width))
+        least = f32(np.inf)
+        for b in range(count):
+            if start[b] == time:
+                slack = max(bound - time - tail[b], 0)
+                priority = log_duration[b] + f32(slack) * weight
+                if priority < least:
+                    least, a = priority, b
+        bound = latest
 
 
 @njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
-def _begin_trial(state, row, a, width):
-    """Copy the partial schedule and append candidate ``a``."""
+def _begin_trial(state, row, width):
+    """Copy the partial schedule."""
+    for m in range(state.sizes[row, 1]):
+        state.trial_ready[row, m] = state.machine_ready[row, m]
     for job in range(state.sizes[row, 0]):
         state.trial_next[row, job] = state.next_operation[row, job]
-        state.trial_job[row, job] = state.job_ready[row, job]
-    for m in range(state.sizes[row, 1]):
-        state.trial_machine[row, m] = state.machine_ready[row, m]
-    _append_in_trial(state, row, a, width, state.earliest[row, a])
+        _renew_in_trial(state, row, job, width, state.job_ready[row, job])
+
+
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+def _renew_in_trial(state, row, job, width, ready):
+    """Write the candidates of a job of the trial that is free from ``ready`` on."""
+    op = state.trial_next[row, job]
+    first, alternatives = 0, 0
+    if op < state.first_operation[row, job + 1]:
+        first = state.first_alternative[row, op]
+        alternatives = state.first_alternative[row, op + 1] - first
+    for k in range(width):
+        b = job * width + k
+        if k < alternatives:
+            m = state.machine[row, first + k]
+            state.trial_machine[row, b] = m
+            state.trial_start[row, b] = max(ready, state.trial_ready[row, m])
+            state.trial_tail[row, b] = state.tail[row, op]
+            state.trial_log[row, b] = state.log_duration[row, first + k]
+        else:
+            state.trial_machine[row, b] = -1
+            state.trial_start[row, b] = _NEVER
+            state.trial_tail[row, b] = -_NEVER
 
 
 @njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def _append_in_trial(state, row, a, width, begin):
-    """Let candidate ``a`` of the trial start at ``begin``."""
+    """Let candidate ``a`` of the trial start at ``begin``; returns its machine and its end."""
     job = a // width
-    op = state.trial_next[row, job]
-    x = state.first_alternative[row, op] + a % width
+    x = state.first_alternative[row, state.trial_next[row, job]] + a % width
     m = state.machine[row, x]
     end = begin + state.duration[row, x]
-    state.trial_next[row, job] = op + 1
-    state.trial_job[row, job] = end
-    state.trial_machine[row, m] = max(state.trial_machine[row, m], end)
+    state.trial_ready[row, m] = max(state.trial_ready[row, m], end)
+    state.trial_next[row, job] += 1
+    _renew_in_trial(state, row, job, width, end)
+    return m, end
 
 
 @njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
-def _finish_by_atc(state, row, width):
-    """Makespan of the trial completed by non-delay ATC."""
-    weight = f32(state.scale[row, 0] / ATC_DURATIONS)
-    bound = state.totals[row, BOUND]
-    while True:
-        first, best, chosen = _NEVER, f32(np.inf), -1
-        latest = bound
-        for job in range(state.sizes[row, 0]):
-            op = state.trial_next[row, job]
-            if op == state.first_operation[row, job + 1]:
-                continue
-            ready, tail = state.trial_job[row, job], state.tail[row, op]
-            soonest = _NEVER
-            x = state.first_alternative[row, op]
-            for k in range(state.first_alternative[row, op + 1] - x):
-                begin = max(ready, state.trial_machine[row, state.machine[row, x + k]])
-                soonest = min(soonest, begin)
-                if begin > first:
-                    continue
-                slack = max(bound - begin - tail, 0)
-                priority = state.log_duration[row, x + k] + f32(slack) * weight
-                if begin < first or priority < best:
-                    first, best, chosen = begin, priority, job * width + k
-            latest = max(latest, soonest + tail)
-        bound = latest
-        if chosen < 0:
-            break
-        _append_in_trial(state, row, chosen, width, first)
-    makespan = state.totals[row, COMPLETION]
+def _latest_completion(state, row, width):
+    """Largest over the jobs of a trial of the earliest start plus the work left."""
+    latest = 0
     for job in range(state.sizes[row, 0]):
-        makespan = max(makespan, state.trial_job[row, job])
-    return makespan
+        first = job * width
+        soonest = state.trial_start[row, first]
+        for b in range(first + 1, first + width):
+            soonest = min(soonest, state.trial_start[row, b])
+        latest = max(latest, soonest + state.trial_tail[row, first])
+    return latest
 
 
 @njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
