@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from makespan.envs.dag.bounds import best_known, lower_bound
+from makespan.baselines.dag.lists import ListScheduler
+from makespan.envs.dag.bounds import best_known, lower_bound, schedule_length_ratio
+from makespan.envs.dag.examples import HEFT_2002
 from makespan.envs.dag.instance import TaskGraphInstance
 
 
@@ -21,6 +23,12 @@ def test_the_area_bound_shares_the_work() -> None:
 def test_the_load_bound_counts_what_only_one_processor_can_do() -> None:
     graph = TaskGraphInstance.from_arrays([[4, -1], [4, -1], [4, -1], [1, 1]])
     assert lower_bound(graph) == 12
+
+
+def test_the_schedule_length_ratio_of_heft_on_its_example() -> None:
+    """The longest chain of cheapest costs is T1, T3, T7, T10 or T1, T2, T9, T10: 9+13+12+7 = 41."""
+    solution = ListScheduler("heft").solve(HEFT_2002).solution
+    assert schedule_length_ratio(HEFT_2002, solution) == 80 / 41
 
 
 def test_optima_are_known_of_worked_examples_only() -> None:
