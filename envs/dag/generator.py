@@ -5,6 +5,8 @@ Sources:
 - H. Topcuoglu, S. Hariri, M.-Y. Wu, IEEE Transactions on Parallel and Distributed Systems 13(3),
   2002, section 5: the parameters shape (alpha), communication to computation ratio (CCR) and
   heterogeneity (beta) of random graphs, and Gaussian elimination and FFT as graphs.
+- S. Bharathi, A. Chervenak, E. Deelman, G. Mehta, M.-H. Su, K. Vahi, Characterization of scientific
+  workflows, WORKS 2008: the shapes of the workflows Epigenomics and Montage.
 - G. H. Golub, C. F. Van Loan, Matrix Computations, 4th edition, 2013: tiled Cholesky, LU and QR
   factorisation (tasks POTRF, TRSM, SYRK, GEMM and their likes), whose data flow gives the edges.
 """
@@ -245,6 +247,45 @@ def _stencil(n: int, flow: _DataFlow) -> None:
             flow.run("block", step, i, reads=near, writes=[(step, i)])
 
 
+def _fork_join(n: int, flow: _DataFlow) -> None:
+    """N rounds of n parallel tasks between barriers."""
+    flow.run("barrier", 0, writes=["barrier"])
+    for step in range(n):
+        for i in range(n):
+            flow.run("work", step, i, reads=["barrier"], writes=[(step, i)])
+        done = [(step, i) for i in range(n)]
+        flow.run("barrier", step + 1, reads=done, writes=["barrier"])
+
+
+def _epigenomics(n: int, flow: _DataFlow) -> None:
+    """The shape of the Epigenomics workflow: n chains of four between a split and a merge."""
+    flow.run("split", 0, writes=["split"])
+    for i in range(n):
+        reads: list[Hashable] = ["split"]
+        for kind in ("filter", "convert", "pack", "map"):
+            flow.run(kind, i, reads=reads, writes=[(kind, i)])
+            reads = [(kind, i)]
+    flow.run("merge", 0, reads=[("map", i) for i in range(n)], writes=["merged"])
+    flow.run("index", 0, writes=["merged"])
+    flow.run("pileup", 0, writes=["merged"])
+
+
+def _montage(n: int, flow: _DataFlow) -> None:
+    """The shape of the Montage workflow for n images, each overlapping the next two."""
+    for i in range(n):
+        flow.run("project", i, writes=[("image", i)])
+    pairs = [(i, j) for i in range(n) for j in (i + 1, i + 2) if j < n]
+    for i, j in pairs:
+        flow.run("difference", i, j, reads=[("image", i), ("image", j)], writes=[(i, j)])
+    flow.run("concatenate", 0, reads=pairs, writes=["fits"])
+    flow.run("model", 0, reads=["fits"], writes=["model"])
+    for i in range(n):
+        flow.run("correct", i, reads=["model"], writes=[("image", i)])
+    flow.run("table", 0, reads=[("image", i) for i in range(n)], writes=["mosaic"])
+    for kind in ("add", "shrink", "view"):
+        flow.run(kind, 0, writes=["mosaic"])
+
+
 #: Structured graphs by name, each a function of the size.
 STRUCTURES: MappingProxyType[str, Callable[[int, _DataFlow], None]] = MappingProxyType(
     {
@@ -254,6 +295,9 @@ STRUCTURES: MappingProxyType[str, Callable[[int, _DataFlow], None]] = MappingPro
         "fft": _fft,
         "gaussian": _gaussian,
         "stencil": _stencil,
+        "fork-join": _fork_join,
+        "epigenomics": _epigenomics,
+        "montage": _montage,
     }
 )
 
@@ -284,8 +328,10 @@ class StructuredGenerator(_Platform):
     operation counts.
 
     Attributes:
-        graphs: names to draw from: keys of ``STRUCTURES``.
-        size: number of tiles, columns, blocks, or the logarithm of the points (FFT).
+        graphs: names to draw from: cholesky, lu, qr, fft, gaussian, stencil, fork-join,
+            epigenomics, montage.
+        size: number of tiles, columns, blocks, rounds, chains, images, or the logarithm of the
+            points (FFT).
 
     Raises:
         UsageError: for a value outside its range.

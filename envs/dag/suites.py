@@ -45,6 +45,11 @@ _DRAWN: Mapping[str, tuple[int, Generator[TaskGraphInstance], int]] = MappingPro
             StructuredGenerator(graphs=("fft", "gaussian", "stencil"), size=(3, 6)),
             30,
         ),
+        "workflows": (
+            TEST_SEED + 6,
+            StructuredGenerator(graphs=("fork-join", "epigenomics", "montage"), size=(5, 9)),
+            30,
+        ),
     }
 )
 

@@ -41,7 +41,9 @@ def test_qr_of_two_tiles_by_hand() -> None:
 
 
 #: Numbers of tasks: n(n+1)(n+2)/6 for Cholesky, n(n+1)(2n+1)/6 for LU and QR, (n^2+n-2)/2 for
-#: Gaussian elimination, 2 * 2^n - 1 calls and (n + 1) 2^n butterflies for the FFT, n^2 blocks.
+#: Gaussian elimination, 2 * 2^n - 1 calls and (n + 1) 2^n butterflies for the FFT, n^2 blocks, n^2
+#: tasks and n + 1 barriers, 4 n + 4 tasks of Epigenomics, of Montage 2 n of images, 2 n - 3
+#: differences and 6 more.
 COUNTS = {
     "cholesky": lambda n: n * (n + 1) * (n + 2) // 6,
     "lu": lambda n: n * (n + 1) * (2 * n + 1) // 6,
@@ -49,6 +51,9 @@ COUNTS = {
     "gaussian": lambda n: (n * n + n - 2) // 2,
     "fft": lambda n: 2 * 2**n - 1 + (n + 1) * 2**n,
     "stencil": lambda n: n * n,
+    "fork-join": lambda n: n * n + n + 1,
+    "epigenomics": lambda n: 4 * n + 4,
+    "montage": lambda n: 4 * n + 3,
 }
 
 
@@ -58,7 +63,7 @@ def test_structured_graphs_have_the_known_number_of_tasks(name: str) -> None:
         instance = structured(name, size)
         assert instance.num_tasks == COUNTS[name](size)
         entries = int((np.diff(instance.first_in) == 0).sum())
-        assert entries == (size if name == "stencil" else 1)
+        assert entries == (size if name in ("stencil", "montage") else 1)
 
 
 def test_an_fft_of_four_points_by_hand() -> None:

@@ -16,6 +16,7 @@ SIZES = {
     "layered-1000": 10,
     "linear-algebra": 30,
     "structured": 30,
+    "workflows": 30,
 }
 
 
