@@ -57,8 +57,15 @@ def graph(tasks: int, processors: int) -> TaskGraphInstance:
 
 def steps_per_second(instance: TaskGraphInstance, rows: int, **options: Any) -> Callable[[], float]:
     """A call that replays an episode of random legal actions of all rows."""
-    vector = {} if rows == 1 else {"vectorization_mode": "vector_entry_point", "copy": False}
-    settings = {"instance": instance, "observation": "candidates", **options, **vector}
+    vector: dict[str, Any] = (
+        {} if rows == 1 else {"vectorization_mode": "vector_entry_point", "copy": False}
+    )
+    settings: dict[str, Any] = {
+        "instance": instance,
+        "observation": "candidates",
+        **options,
+        **vector,
+    }
     if rows == 1:
         env: Any = gymnasium.make(ENV_ID, **settings).unwrapped
     else:
