@@ -245,7 +245,7 @@ class Graph:
             if task not in rest.placed:
                 p = rest.least_path(task) if by_path else rest.soonest_end(task)
                 rest.take(Candidate(task, p, rest.start(task, p)))
-        return max(rest.bound, *(placed.end for placed in rest.placed.values()))
+        return max(placed.end for placed in rest.placed.values())
 
     def solution(self) -> TaskGraphSolution:
         rows = [(task, *placed) for task, placed in self.placed.items()]

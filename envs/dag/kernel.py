@@ -21,12 +21,13 @@ The dispatch mode fixes which candidates are legal:
 
 Processors that are alike (costs and links) and empty are offered once.
 
-With ``lookahead`` every legal candidate is also tried: the schedule goes on by two list rules, with
-the placement of the problem, for at most ``TRIAL_TASKS`` tasks, and the smaller makespan becomes a
-feature (an estimate of it when tasks are left). Both take tasks by upward rank; one puts a task
-where it ends first (HEFT), the other where its start plus tail is least (the idea of PEFT, with
-exact communication). This is the pilot method (Duin & Voss, Networks 34, 1999) offered to the
-policy.
+With ``lookahead`` legal candidates are also tried: the schedule is completed by two list rules, with
+the placement of the problem, and the smaller makespan becomes a feature. Both take tasks by upward
+rank; one puts a task where it ends first (HEFT), the other where its start plus tail is least (the
+idea of PEFT, with exact communication). This is the pilot method (Duin & Voss, Networks 34, 1999)
+offered to the policy. While more than ``TRIAL_TASKS`` tasks are left, each task is tried only where
+it would end first and where its path is least; the others count as one unit worse than the worst
+that was tried.
 
 All kernels are in this one file because numba's cache looks at no other for changes.
 
@@ -55,7 +56,7 @@ LOOKAHEAD_MODES = ("none", "lists")
 
 #: Ready tasks offered at a time.
 WINDOW = 16
-#: A trial schedules at most this many tasks, which bounds its cost on large graphs.
+#: With more tasks left, not every processor is tried.
 TRIAL_TASKS = 128
 _NEVER = np.int32(2**30)
 
@@ -840,24 +841,28 @@ def _observe(state, observation, row, actions, placement, dispatch, lookahead):
 
 @njit(cache=True, error_model="numpy", _nrt=False)
 def _observe_lookahead(state, observation, row, legal_count, placement, column):
-    """Try every legal candidate of a row that has a choice; write features from ``column`` on."""
+    """Try legal candidates of a row that has a choice; write features from ``column`` on."""
     mask, lookahead = observation.action_mask[row], state.lookahead[row]
-    best = _NEVER
+    every = state.sizes[row, 0] - state.totals[row, SCHEDULED] <= TRIAL_TASKS
+    best, worst = _NEVER, 0
     for a in range(state.totals[row, OFFERED]):
-        lookahead[a] = 0
-        for i in range(3):
-            observation.candidates[row, a, column + i] = 0
-        if legal_count > 1 and mask[a]:
+        c = observation.candidates[row, a]
+        lookahead[a] = -1
+        c[column : column + 3] = 0
+        # the features earliest_end, least_path and skip
+        if legal_count > 1 and mask[a] and (every or c[16] or c[17] or c[31]):
             by_end = _trial(state, row, a, state.cost, placement)
             by_path = _trial(state, row, a, state.tail, placement)
             lookahead[a] = min(by_end, by_path)
-            best = min(best, lookahead[a])
+            best, worst = min(best, lookahead[a]), max(worst, lookahead[a])
     if legal_count <= 1:
         return
     unit = state.scale[row, 0]
     for a in range(state.totals[row, OFFERED]):
         if mask[a]:
             c = observation.candidates[row, a]
+            if lookahead[a] < 0:
+                lookahead[a] = worst + 1
             c[column] = (lookahead[a] - best) * unit
             c[column + 1] = (lookahead[a] - state.totals[row, BOUND]) * unit
             c[column + 2] = lookahead[a] == best
@@ -865,10 +870,7 @@ def _observe_lookahead(state, observation, row, legal_count, placement, column):
 
 @njit(cache=True, error_model="numpy", _nrt=False)
 def _trial(state, row, a, after, placement):
-    """What comes out when a list rule goes on after candidate ``a``.
-
-    The makespan if no task is left, otherwise an estimate of it: the largest of the paths and the
-    mean time used by the processors.
+    """The makespan when a list rule completes the schedule after candidate ``a``.
 
     Args:
         state, row, a: the candidate.
@@ -887,7 +889,7 @@ def _trial(state, row, a, after, placement):
         free[q], first[q] = state.free[row, q], state.first_on[row, q]
     clock = totals[CLOCK]
     task, p = state.candidate_task[row, a], state.candidate_processor[row, a]
-    outcome, work_left, left = totals[BOUND], totals[WORK_LEFT], TRIAL_TASKS
+    makespan = totals[COMPLETION]
     if task < 0:
         clock = totals[NEXT_EVENT]
     else:
@@ -895,17 +897,13 @@ def _trial(state, row, a, after, placement):
         ends[task] = starts[task] + state.cost[row, task, p]
         on[task] = p
         free[p] = max(free[p], ends[task])
-        outcome = max(outcome, starts[task] + state.tail[row, task, p])
-        work_left -= state.least_cost[row, task]
+        makespan = max(makespan, ends[task])
         if placement == INSERTION:
             _link_in(first, following, starts, p, task)
     for position in range(totals[NEXT_RANKED], num_tasks):
         t = state.rank_order[row, position]
         if on[t] >= 0:
             continue
-        if left == 0:
-            break
-        left -= 1
         for q in range(num_processors):
             arrivals[q] = max(clock, state.usable[row, q])
         for i in range(state.first_in[row, t], state.first_in[row, t + 1]):
@@ -927,15 +925,10 @@ def _trial(state, row, a, after, placement):
         ends[t] = starts[t] + state.cost[row, t, where]
         on[t] = where
         free[where] = max(free[where], ends[t])
-        outcome = max(outcome, starts[t] + state.tail[row, t, where])
-        work_left -= state.least_cost[row, t]
+        makespan = max(makespan, ends[t])
         if placement == INSERTION:
             _link_in(first, following, starts, where, t)
-    if work_left > 0:
-        for q in range(num_processors):
-            work_left += free[q]
-        outcome = max(outcome, work_left // num_processors)
-    return outcome
+    return makespan
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
