@@ -34,6 +34,14 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     }
     for name in ("makespan/JobShop-v0", "makespan/FlexibleJobShop-v0")
 }
+_SMALL_GRAPH = {"tasks": (2, 6), "processors": (2, 3), "eligible": (0.5, 1.0)}
+VARIANTS["makespan/DagScheduling-v0"] = {
+    "insertion": _SMALL_GRAPH,
+    "append": {**_SMALL_GRAPH, "placement": "append"},
+    "order": {**_SMALL_GRAPH, "actions": "order", "dispatch": "nondelay"},
+    "skip": {**_SMALL_GRAPH, "dispatch": "skip"},
+    "lookahead": {**_SMALL_GRAPH, "lookahead": "lists", "dispatch": "skip", "bandwidths": (1, 3)},
+}
 
 
 class Case(NamedTuple):
