@@ -1,0 +1,581 @@
+"""Numba kernels of offset allocation: load, step, legal candidates, observe.
+
+A decision picks the buffer that is placed next. The decode mode fixes which buffers may be picked
+and where the chosen one goes; all modes leave placed buffers where they are:
+
+* ``active``: at the lowest offset that is free, and only candidates that keep the order of offsets
+  useful: with c* the smallest end (lowest free offset + size) of any buffer not yet placed and b*
+  the buffer that attains it, b* itself and the buffers alive together with it whose lowest free
+  offset is below c*. This is the schedule-generation scheme of Giffler & Thompson (1960) with
+  addresses for time; the dominance rule of minimalloc's search is the same idea. It contains an
+  optimal solution: in any completion some candidate begins below c* (else b* could be lowered to
+  its lowest free offset), and the one that begins lowest can itself be lowered to its lowest free
+  offset, since whatever is in the way would have to end below c*.
+* ``first-fit``: any buffer; at the lowest offset that is free. Contains an optimal solution too:
+  place the buffers in the order of their optimal offsets.
+* ``best-fit``: any buffer; in the smallest gap between placed buffers that holds it, the lowest of
+  several, above them only when there is none. Without fixed offsets it contains an optimal
+  solution as first-fit does.
+
+Of identical buffers (same life, size and alignment) only the first one not yet placed is a
+candidate. Buffers with fixed offsets are placed at the start.
+
+Time is counted in sections, see :meth:`OffsetInstance.section_starts`. The bound behind the reward
+is the largest of: the initial bound; the peak so far; lowest free offset + size of each buffer; and
+for each section floor + bytes not yet placed, where the floor is the lowest free offset of any
+buffer still to be placed there and nothing placed reaches above it.
+Source of the section bound: M. D. Moffitt, MiniMalloc, ASPLOS 2023.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+f32 = np.float32
+
+ACTIVE, FIRST_FIT, BEST_FIT = range(3)
+DECODE_MODES = ("active", "first-fit", "best-fit")
+_NEVER = np.int64(2**62)
+
+#: Node types, in the order of their index.
+BUFFER, SECTION = range(2)
+NODE_TYPES = ("buffer", "section")
+BEGINS, ENDS, FULLEST, THEN = range(4)
+EDGE_TYPES = ("begins", "ends", "fullest", "then")
+
+NODE_FEATURES = (
+    "size",  # in mean sizes; for a section its load
+    "share",  # size, or load, / initial bound
+    "length",  # sections of the life / sections
+    "area",  # size * sections of the life / all buffers' mean of it
+    "fullest",  # largest load during the life / initial bound
+    "mean_load",  # over the life / initial bound
+    "conflicts",  # other buffers alive together with this one / buffers
+)
+NODE_STATE_FEATURES = (
+    "done",  # 1 for a placed buffer; share of a section's load that is placed
+    "offset",  # lowest free, once placed its own / initial bound; for a section the top
+    "left",  # bytes not yet placed / initial bound
+)
+EDGE_FEATURES = ("size",)  # of the buffer, in mean sizes
+CANDIDATE_ROLES = ("buffer", "fullest")
+CANDIDATE_FEATURES = (
+    # bytes in mean sizes; "first" is the lowest position of any candidate, "room" bound - first
+    "size",
+    "size_share",  # / room
+    "length",  # sections of the life / sections
+    "position",  # relative to first
+    "end",  # relative to the smallest end of any candidate
+    "slack",  # bound - position - most bytes not yet placed in a section of the life
+    "mean_slack",  # the same with the mean over the life
+    "pressure",  # mean bytes not yet placed over the life / (bound - position)
+    "waste",  # mean over the life of the free bytes between the top and the position
+    "largest_waste",  # in a section of the life
+    "waste_left",  # largest free bytes between the top and the position beside its begin
+    "left_wall",  # top just before the life - position
+    "right_wall",  # top just after the life - position
+    "left_step",  # distance of the end to the top just before the life
+    "right_step",  # to the top just after
+    "flush",  # sides at which the end is level with the top, 0 to 2
+    "left_room",  # sections before the life up to one with a top above the position / length
+    "right_room",  # the same after the life
+    "exact",  # 1 when neither side has room
+    # of the buffers alive together with this one and not yet placed; "active" only, else 0
+    "rivals",  # / 16
+    "rivals_blocked",  # those whose lowest free offset is below the end / 8
+    "rival_delay",  # by how much those have to rise, their sum
+    "largest_rival",  # size of the largest blocked one
+    "widest_rival",  # life of the longest blocked one relative to this one's, logarithm
+    "rival_pressure",  # largest end + bytes then left in a section of a blocked one's life - bound
+)
+GLOBAL_FEATURES = (
+    "progress",  # share of buffers placed
+    "area_placed",  # share of size * sections placed
+    "bound_increase",  # (bound - initial bound) / initial bound
+    "room",  # (bound - first) / initial bound
+    "mean_waste",  # mean over sections of free bytes below the floor / initial bound
+    "slack",  # mean over sections of bound - floor - left / initial bound
+    "candidates",  # / 16
+    "buffers",  # per section / 4
+)
+
+
+class State(NamedTuple):
+    """Arrays of a batch of B instances; N buffers, T sections."""
+
+    # the instance
+    sizes: NDArray[np.int32]  # (B, 2) buffers, sections
+    first: NDArray[np.int32]  # (B, N) first section
+    last: NDArray[np.int32]  # (B, N) one past the last section
+    lower: NDArray[np.int64]  # (B, N) in the instance's time; only rules look at these two
+    upper: NDArray[np.int64]  # (B, N)
+    size: NDArray[np.int64]  # (B, N)
+    alignment: NDArray[np.int64]  # (B, N)
+    twin: NDArray[np.int32]  # (B, N) the identical buffer before it, -1 for none
+    load: NDArray[np.int64]  # (B, T)
+    scale: NDArray[np.float64]  # (B, 3) 1 / mean size, 1 / initial bound, 1 / total area
+    # the partial solution
+    offset: NDArray[np.int64]  # (B, N) -1 while not placed
+    lowest: NDArray[np.int64]  # (B, N) lowest free offset
+    position: NDArray[np.int64]  # (B, N) where the decode mode would put it
+    by_offset: NDArray[np.int32]  # (B, N) placed buffers in order of their offsets
+    left: NDArray[np.int64]  # (B, T) bytes not yet placed
+    top: NDArray[np.int64]  # (B, T) largest end of a placed buffer
+    floor: NDArray[np.int64]  # (B, T) lowest free offset of any buffer not yet placed
+    candidate: NDArray[np.int32]  # (B, N) buffer of each candidate
+    totals: NDArray[np.int64]  # (B, 6) columns below
+
+
+#: Columns of ``totals``.
+INITIAL_BOUND, BOUND, PEAK, PLACED, AREA_PLACED, CANDIDATES = range(6)
+
+
+@njit(cache=True, error_model="numpy")
+def load_row(
+    state,
+    observation,
+    row,
+    first,
+    last,
+    lower,
+    upper,
+    size,
+    alignment,
+    offset,
+    twin,
+    load,
+    bound,
+    decode,
+):
+    """Put an instance into ``row`` and write its whole observation.
+
+    Args:
+        state, observation: batch arrays.
+        row: which one.
+        first, last, lower, upper, size, alignment, offset, twin, load: of the instance.
+        bound: lower bound on the objective.
+        decode: index into DECODE_MODES.
+    """
+    n, sections = len(size), len(load)
+    state.sizes[row, 0] = n
+    state.sizes[row, 1] = sections
+    state.first[row, :n] = first
+    state.last[row, :n] = last
+    state.lower[row, :n] = lower
+    state.upper[row, :n] = upper
+    state.size[row, :n] = size
+    state.alignment[row, :n] = alignment
+    state.twin[row, :n] = twin
+    state.load[row, :sections] = load
+    state.offset[row] = -1
+    state.lowest[row] = 0
+    state.position[row] = 0
+    state.left[row, :sections] = load
+    state.top[row] = 0
+    state.floor[row, :sections] = 0
+    state.totals[row] = 0
+    state.totals[row, INITIAL_BOUND] = bound
+    state.totals[row, BOUND] = bound
+    total, area = 0.0, 0.0
+    for j in range(n):
+        total += size[j]
+        area += float(size[j]) * (last[j] - first[j])
+    state.scale[row, 0] = n / total
+    state.scale[row, 1] = 1.0 / bound
+    state.scale[row, 2] = 1.0 / area
+    _observe_graph(state, observation, row)
+    # all of it: the row may hold a larger instance in the middle of its episode
+    observation.candidates[row] = 0
+    observation.candidate_nodes[row] = -1
+    observation.action_mask[row] = 0
+    for j in range(n):
+        if offset[j] >= 0:
+            _place(state, observation, row, j, offset[j], decode)
+    _raise_bound(state, row)
+    _observe(state, observation, row, decode)
+
+
+@njit(cache=True, error_model="numpy")
+def _observe_graph(state, observation, row):
+    """Write nodes, edges and the initial node state."""
+    n, sections = state.sizes[row]
+    section_node = state.size.shape[1]
+    unit, scale, inverse_area = state.scale[row]
+    first, last, size, load = state.first[row], state.last[row], state.size[row], state.load[row]
+    nodes, node_state = observation.nodes[row], observation.node_state[row]
+    node_type = observation.node_type[row]
+    edges, edge_type = observation.edges[row], observation.edge_type[row]
+    edge_features = observation.edge_features[row]
+    nodes[:] = 0
+    node_state[:] = 0
+    node_type[:] = -1
+    edges[:] = -1
+    edge_type[:] = -1
+    edge_features[:] = 0
+    begun = np.zeros(sections + 1, dtype=np.int64)  # buffers that begin before each section
+    ended = np.zeros(sections + 1, dtype=np.int64)  # buffers that end before or at its begin
+    for j in range(n):
+        begun[first[j] + 1] += 1
+        ended[last[j]] += 1
+    begun, ended = np.cumsum(begun), np.cumsum(ended)
+    e = 0
+    for j in range(n):
+        fullest, total = first[j], 0.0
+        for t in range(first[j], last[j]):
+            total += load[t]
+            if load[t] > load[fullest]:
+                fullest = t
+        length = last[j] - first[j]
+        node_type[j] = BUFFER
+        nodes[j, 0] = size[j] * unit
+        nodes[j, 1] = size[j] * scale
+        nodes[j, 2] = length / sections
+        nodes[j, 3] = float(size[j]) * length * inverse_area * n
+        nodes[j, 4] = load[fullest] * scale
+        nodes[j, 5] = total / length * scale
+        nodes[j, 6] = (begun[last[j]] - ended[first[j]] - 1) / n
+        node_state[j, 2] = size[j] * scale
+        touched = (np.int64(first[j]), np.int64(last[j]) - 1, np.int64(fullest))
+        for kind in (BEGINS, ENDS, FULLEST):
+            edges[0, e], edges[1, e] = j, section_node + touched[kind]
+            edge_type[e] = kind
+            edge_features[e, 0] = size[j] * unit
+            e += 1
+    for t in range(sections):
+        node = section_node + t
+        node_type[node] = SECTION
+        nodes[node, 0] = load[t] * unit
+        nodes[node, 1] = load[t] * scale
+        nodes[node, 2] = 1.0 / sections
+        nodes[node, 4] = load[t] * scale
+        nodes[node, 5] = load[t] * scale
+        node_state[node, 2] = load[t] * scale
+        if t + 1 < sections:
+            edges[0, e], edges[1, e], edge_type[e] = node, node + 1, THEN
+            e += 1
+
+
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+def _aligned(address, alignment):
+    """The smallest multiple of ``alignment`` that is at least ``address``."""
+    rest = address % alignment
+    return address if rest == 0 else address + alignment - rest
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _rank(state, row, address):
+    """Number of placed buffers whose offset is below ``address``."""
+    low, high = 0, state.totals[row, PLACED]
+    while low < high:
+        middle = (low + high) // 2
+        if state.offset[row, state.by_offset[row, middle]] < address:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _first_fit(state, row, j, begin, address):
+    """Lowest free offset of buffer ``j`` that is at least ``address``.
+
+    Args:
+        state, row, j: which buffer.
+        begin: rank of the first placed buffer that can be in the way.
+        address: where to begin.
+    """
+    first, last = state.first[row, j], state.last[row, j]
+    size, alignment = state.size[row, j], state.alignment[row, j]
+    address = _aligned(address, alignment)
+    for rank in range(begin, state.totals[row, PLACED]):
+        k = state.by_offset[row, rank]
+        if state.first[row, k] >= last or first >= state.last[row, k]:
+            continue
+        if address + size <= state.offset[row, k]:
+            break
+        end = state.offset[row, k] + state.size[row, k]
+        if end > address:
+            address = _aligned(end, alignment)
+    return address
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _best_fit(state, row, j):
+    """Offset of buffer ``j`` in the smallest gap that holds it, else above all that is placed."""
+    first, last = state.first[row, j], state.last[row, j]
+    size, alignment = state.size[row, j], state.alignment[row, j]
+    best, smallest = np.int64(-1), _NEVER
+    address = np.int64(0)
+    for rank in range(state.totals[row, PLACED]):
+        k = state.by_offset[row, rank]
+        if state.first[row, k] >= last or first >= state.last[row, k]:
+            continue
+        begin = _aligned(address, alignment)
+        gap = state.offset[row, k] - address
+        if begin + size <= state.offset[row, k] and gap < smallest:
+            best, smallest = begin, gap
+        address = max(address, state.offset[row, k] + state.size[row, k])
+    return best if best >= 0 else _aligned(address, alignment)
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _place(state, observation, row, b, offset, decode):
+    """Put buffer ``b`` at ``offset``; refresh lowest free offsets, sections and node states."""
+    n = state.sizes[row, 0]
+    first, last, size = state.first[row], state.last[row], state.size[row]
+    lowest, position = state.lowest[row], state.position[row]
+    totals, scale = state.totals[row], state.scale[row, 1]
+    node_state = observation.node_state[row]
+    end = offset + size[b]
+    rank = _rank(state, row, offset)
+    for i in range(totals[PLACED], rank, -1):
+        state.by_offset[row, i] = state.by_offset[row, i - 1]
+    state.by_offset[row, rank] = b
+    state.offset[row, b] = offset
+    totals[PLACED] += 1
+    totals[AREA_PLACED] += size[b] * (last[b] - first[b])
+    totals[PEAK] = max(totals[PEAK], end)
+    node_state[b, 0] = 1
+    node_state[b, 1] = offset * scale
+    node_state[b, 2] = 0
+    begin_window, end_window = first[b], last[b]  # sections whose floor may change
+    for j in range(n):
+        if state.offset[row, j] >= 0 or first[j] >= last[b] or first[b] >= last[j]:
+            continue
+        if lowest[j] < end and offset < lowest[j] + size[j]:
+            lowest[j] = _first_fit(state, row, j, _rank(state, row, lowest[j]), end)
+            node_state[j, 1] = lowest[j] * scale
+            begin_window = min(begin_window, first[j])
+            end_window = max(end_window, last[j])
+        position[j] = _best_fit(state, row, j) if decode == BEST_FIT else lowest[j]
+    section_node = state.size.shape[1]
+    for t in range(first[b], last[b]):
+        state.left[row, t] -= size[b]
+        state.top[row, t] = max(state.top[row, t], end)
+        node_state[section_node + t, 0] = 1 - state.left[row, t] / state.load[row, t]
+        node_state[section_node + t, 1] = state.top[row, t] * scale
+        node_state[section_node + t, 2] = state.left[row, t] * scale
+    _refresh_floor(state, row, begin_window, end_window)
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _refresh_floor(state, row, begin, end):
+    """Recompute the floor of the sections ``begin`` to ``end``."""
+    floor = state.floor[row]
+    floor[begin:end] = _NEVER
+    for j in range(state.sizes[row, 0]):
+        if state.offset[row, j] < 0:
+            lowest = state.lowest[row, j]
+            for t in range(max(state.first[row, j], begin), min(state.last[row, j], end)):
+                floor[t] = min(floor[t], lowest)
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _raise_bound(state, row):
+    """Update the bound on the objective, see the module's docstring."""
+    n, sections = state.sizes[row]
+    totals = state.totals[row]
+    bound = max(totals[BOUND], totals[PEAK])
+    for j in range(n):
+        if state.offset[row, j] < 0:
+            bound = max(bound, state.lowest[row, j] + state.size[row, j])
+    for t in range(sections):
+        floor = state.floor[row, t]
+        if floor < _NEVER and floor >= state.top[row, t]:
+            bound = max(bound, floor + state.left[row, t])
+    totals[BOUND] = bound
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _find_candidates(state, row, decode):
+    """List the buffers that may be placed next, in the order of their indices."""
+    n = state.sizes[row, 0]
+    offset, lowest, size = state.offset[row], state.lowest[row], state.size[row]
+    least, chosen = _NEVER, -1
+    if decode == ACTIVE:
+        for j in range(n):
+            if offset[j] < 0 and lowest[j] + size[j] < least:
+                least, chosen = lowest[j] + size[j], j
+    count = 0
+    for j in range(n):
+        if offset[j] >= 0:
+            continue
+        if decode == ACTIVE and j != chosen:
+            apart = (
+                state.first[row, j] >= state.last[row, chosen]
+                or state.first[row, chosen] >= state.last[row, j]
+            )
+            if apart or lowest[j] >= least:
+                continue
+        twin = state.twin[row, j]
+        if twin >= 0 and offset[twin] < 0:
+            continue
+        state.candidate[row, count] = j
+        count += 1
+    state.totals[row, CANDIDATES] = count
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _observe(state, observation, row, decode):
+    """Refresh candidates, their features and the globals of a row."""
+    before = state.totals[row, CANDIDATES]
+    _find_candidates(state, row, decode)
+    totals = state.totals[row]
+    count, section_node = totals[CANDIDATES], state.size.shape[1]
+    first_position, least_end = _NEVER, _NEVER
+    for a in range(count):
+        j = state.candidate[row, a]
+        first_position = min(first_position, state.position[row, j])
+        least_end = min(least_end, state.position[row, j] + state.size[row, j])
+    for a in range(count):
+        j = state.candidate[row, a]
+        c = observation.candidates[row, a]
+        observation.action_mask[row, a] = 1
+        observation.candidate_nodes[row, a, 0] = j
+        fullest = _observe_candidate(state, row, j, c, first_position, least_end)
+        observation.candidate_nodes[row, a, 1] = section_node + fullest
+        if decode == ACTIVE:
+            _observe_rivals(state, row, j, c)
+    for a in range(count, before):
+        observation.action_mask[row, a] = 0
+        observation.candidate_nodes[row, a] = -1
+        observation.candidates[row, a] = 0
+    _observe_globals(state, observation.globals[row], row, first_position)
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _observe_candidate(state, row, j, c, first_position, least_end):
+    """Write the features that concern the buffer and its surroundings.
+
+    Returns:
+        the section of its life with most bytes not yet placed.
+    """
+    sections = state.sizes[row, 1]
+    unit, bound = f32(state.scale[row, 0]), state.totals[row, BOUND]
+    first, last, size = state.first[row, j], state.last[row, j], state.size[row, j]
+    position = state.position[row, j]
+    end, length = position + size, f32(last - first)
+    left, top = state.left[row], state.top[row]
+    fullest = first
+    left_total, waste_total = f32(0), f32(0)
+    largest_waste = np.int64(0)
+    for t in range(first, last):
+        if left[t] > left[fullest]:
+            fullest = t
+        waste = max(position - top[t], 0)
+        left_total += f32(left[t])
+        waste_total += f32(waste)
+        largest_waste = max(largest_waste, waste)
+    c[0] = f32(size) * unit
+    c[1] = f32(size) / f32(max(bound - first_position, 1))
+    c[2] = length / f32(sections)
+    c[3] = f32(position - first_position) * unit
+    c[4] = f32(end - least_end) * unit
+    c[5] = f32(bound - position - left[fullest]) * unit
+    c[6] = (f32(bound - position) - left_total / length) * unit
+    c[7] = left_total / length / f32(max(bound - position, 1))
+    c[8] = waste_total / length * unit
+    c[9] = f32(largest_waste) * unit
+    c[10] = f32(max(position - top[first], 0)) * unit
+    before, after = first - 1, last
+    left_top = top[before] if before >= 0 else bound
+    right_top = top[after] if after < sections else bound
+    c[11] = f32(left_top - position) * unit
+    c[12] = f32(right_top - position) * unit
+    c[13] = f32(abs(left_top - end)) * unit
+    c[14] = f32(abs(right_top - end)) * unit
+    c[15] = f32(left_top == end) + f32(right_top == end)
+    while before >= 0 and top[before] <= position:
+        before -= 1
+    while after < sections and top[after] <= position:
+        after += 1
+    left_room, right_room = f32(first - 1 - before), f32(after - last)
+    c[16] = left_room / length
+    c[17] = right_room / length
+    c[18] = left_room + right_room == f32(0)
+    return fullest
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _observe_rivals(state, row, j, c):
+    """Write the features that concern the buffers alive together with buffer ``j``."""
+    unit, bound = f32(state.scale[row, 0]), state.totals[row, BOUND]
+    first, last = state.first[row, j], state.last[row, j]
+    size = state.size[row, j]
+    end = state.position[row, j] + size
+    rivals, blocked, widest = 0, 0, 0
+    delay, largest, most = np.int64(0), np.int64(0), np.int64(0)
+    for k in range(state.sizes[row, 0]):
+        apart = state.first[row, k] >= last or first >= state.last[row, k]
+        if apart or k == j or state.offset[row, k] >= 0:
+            continue
+        rivals += 1
+        if state.lowest[row, k] < end:
+            blocked += 1
+            delay += end - state.lowest[row, k]
+            largest = max(largest, state.size[row, k])
+            widest = max(widest, state.last[row, k] - state.first[row, k])
+            for t in range(state.first[row, k], state.last[row, k]):
+                left = state.left[row, t] - (size if first <= t < last else 0)
+                most = max(most, left)
+    c[19] = f32(rivals) * f32(1 / 16)
+    c[20] = f32(blocked) * f32(1 / 8)
+    c[21] = f32(delay) * unit
+    c[22] = f32(largest) * unit
+    c[23] = np.log(f32(widest) / f32(last - first)) if blocked else f32(0)
+    c[24] = f32(end + most - bound) * unit if blocked else f32(0)
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _observe_globals(state, g, row, first_position):
+    n, sections = state.sizes[row]
+    totals, scale = state.totals[row], state.scale[row, 1]
+    g[0] = totals[PLACED] / n
+    g[1] = totals[AREA_PLACED] * state.scale[row, 2]
+    g[2] = (totals[BOUND] - totals[INITIAL_BOUND]) * scale
+    if totals[CANDIDATES] == 0:
+        g[3:] = 0
+        return
+    waste, slack = 0.0, 0.0
+    for t in range(sections):
+        floor = state.floor[row, t]
+        if floor < _NEVER and floor >= state.top[row, t]:
+            waste += floor + state.left[row, t] - state.load[row, t]
+            slack += totals[BOUND] - floor - state.left[row, t]
+    g[3] = (totals[BOUND] - first_position) * scale
+    g[4] = waste / sections * scale
+    g[5] = slack / sections * scale
+    g[6] = totals[CANDIDATES] / 16
+    g[7] = n / sections / 4
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _step_row(state, observation, row, action, decode, terminated):
+    """One decision; returns the reward."""
+    before = state.totals[row, BOUND]
+    buffer = state.candidate[row, action]
+    _place(state, observation, row, buffer, state.position[row, buffer], decode)
+    _raise_bound(state, row)
+    _observe(state, observation, row, decode)
+    terminated[row] = state.totals[row, PLACED] == state.sizes[row, 0]
+    return (before - state.totals[row, BOUND]) * state.scale[row, 1]
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def step(state, observation, actions, rewards, terminated, decode):
+    """Apply ``actions`` to every row (-1: leave it), see ``Problem.step``."""
+    for row in range(len(actions)):
+        rewards[row] = 0
+        if actions[row] >= 0:
+            rewards[row] = _step_row(state, observation, row, actions[row], decode, terminated)
+
+
+@njit(cache=True, error_model="numpy", _nrt=False, parallel=True)
+def step_parallel(state, observation, actions, rewards, terminated, decode):
+    """The same with rows shared among threads."""
+    for row in prange(len(actions)):
+        rewards[row] = 0
+        if actions[row] >= 0:
+            rewards[row] = _step_row(state, observation, row, actions[row], decode, terminated)
