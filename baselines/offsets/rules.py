@@ -29,6 +29,7 @@ class Candidates(NamedTuple):
     position: NDArray[np.int64]  # (R, A) where it would go
     slack: NDArray[np.float32]  # (R, A) bound - position - bytes not yet placed, in mean sizes
     waste: NDArray[np.float32]  # (R, A) mean of the free bytes below it, in mean sizes
+    tight_loss: NDArray[np.float32]  # (R, A) rise of the stacks, weighed; decode active only
 
 
 def candidates(
@@ -45,6 +46,7 @@ def candidates(
         position=state.position[row, buffer],
         slack=features[..., kernel.CANDIDATE_FEATURES.index("slack")],
         waste=features[..., kernel.CANDIDATE_FEATURES.index("waste")],
+        tight_loss=features[..., kernel.CANDIDATE_FEATURES.index("tight_loss")],
     )
 
 
@@ -58,6 +60,7 @@ RULES: dict[str, Callable[[Candidates], Keys]] = {
     "start": lambda c: (c.lower, -c.size),
     "lowest": lambda c: (c.position, -c.size),
     "least-slack": lambda c: (c.slack, -c.size),
+    "least-loss": lambda c: (c.tight_loss, -c.size.astype(np.float64) * c.duration),
     "least-waste": lambda c: (c.waste, -c.size.astype(np.float64) * c.duration),
 }
 
@@ -77,6 +80,8 @@ class RulePolicy(ScorePolicy):
         if rule not in RULES:
             raise UnknownNameError("rule", rule, RULES)
         super().__init__(rule, temperature)
+        if rule == "least-loss":
+            self.requires = {"decode": "active"}
 
     def scores(
         self,

@@ -21,10 +21,12 @@ Of identical buffers (same life, size and alignment) only the first one not yet 
 candidate. Buffers with fixed offsets are placed at the start.
 
 Time is counted in sections, see :meth:`OffsetInstance.section_starts`. The bound behind the reward
-is the largest of: the initial bound; the peak so far; lowest free offset + size of each buffer; and
-for each section floor + bytes not yet placed, where the floor is the lowest free offset of any
-buffer still to be placed there and nothing placed reaches above it.
-Source of the section bound: M. D. Moffitt, MiniMalloc, ASPLOS 2023.
+is the largest of the initial bound, the peak so far, and the stack of each section: its buffers not
+yet placed lie one above the other, none below its lowest free offset, so putting them in the order
+of these offsets, each as low as can be, ends as low as can be. (One machine with release dates; a
+tighter form of the section bound of M. D. Moffitt, MiniMalloc, ASPLOS 2023.)
+
+With ``active`` every candidate is also tried: what placing it does to the stacks are features.
 """
 
 from typing import NamedTuple
@@ -38,6 +40,8 @@ f32 = np.float32
 ACTIVE, FIRST_FIT, BEST_FIT = range(3)
 DECODE_MODES = ("active", "first-fit", "best-fit")
 _NEVER = np.int64(2**62)
+#: Least distance to the bound by which a rise is divided, as a share of the bound.
+SOFTNESS = 0.05
 
 #: Node types, in the order of their index.
 BUFFER, SECTION = range(2)
@@ -88,15 +92,21 @@ CANDIDATE_FEATURES = (
     "rival_delay",  # by how much those have to rise, their sum
     "largest_rival",  # size of the largest blocked one
     "widest_rival",  # life of the longest blocked one relative to this one's, logarithm
-    "rival_pressure",  # largest end + bytes then left in a section of a blocked one's life - bound
+    # of the stacks once the candidate is placed; "active" only, else 0
+    "loss",  # their rise, summed over sections / sections of the life
+    "relative_loss",  # the same / size
+    "tight_loss",  # rise / (distance to the bound + 5 % of it), mean over all sections * 100
+    "excess_tight_loss",  # over that of the candidate that loses least
+    "bound_rise",  # of the bound
+    "least_loss",  # 1 for the candidates that lose least
 )
 GLOBAL_FEATURES = (
     "progress",  # share of buffers placed
     "area_placed",  # share of size * sections placed
     "bound_increase",  # (bound - initial bound) / initial bound
     "room",  # (bound - first) / initial bound
-    "mean_waste",  # mean over sections of free bytes below the floor / initial bound
-    "slack",  # mean over sections of bound - floor - left / initial bound
+    "mean_waste",  # mean over sections of stack - load / initial bound
+    "slack",  # mean over sections of bound - stack / initial bound
     "candidates",  # / 16
     "buffers",  # per section / 4
 )
@@ -123,9 +133,14 @@ class State(NamedTuple):
     by_offset: NDArray[np.int32]  # (B, N) placed buffers in order of their offsets
     left: NDArray[np.int64]  # (B, T) bytes not yet placed
     top: NDArray[np.int64]  # (B, T) largest end of a placed buffer
-    floor: NDArray[np.int64]  # (B, T) lowest free offset of any buffer not yet placed
+    order: NDArray[np.int32]  # (B, N) buffers not yet placed by their lowest free offsets
+    stack: NDArray[np.int64]  # (B, T) end of those of the section, stacked; 0 for none
     candidate: NDArray[np.int32]  # (B, N) buffer of each candidate
     totals: NDArray[np.int64]  # (B, 6) columns below
+    # scratch: a candidate on trial
+    trial_lowest: NDArray[np.int64]  # (B, N)
+    trial_order: NDArray[np.int32]  # (B, N)
+    trial_stack: NDArray[np.int64]  # (B, T)
 
 
 #: Columns of ``totals``.
@@ -174,7 +189,9 @@ def load_row(
     state.position[row] = 0
     state.left[row, :sections] = load
     state.top[row] = 0
-    state.floor[row, :sections] = 0
+    state.stack[row, :sections] = load
+    for j in range(n):
+        state.order[row, j] = j
     state.totals[row] = 0
     state.totals[row, INITIAL_BOUND] = bound
     state.totals[row, BOUND] = bound
@@ -340,7 +357,7 @@ def _place(state, observation, row, b, offset, decode):
     node_state[b, 0] = 1
     node_state[b, 1] = offset * scale
     node_state[b, 2] = 0
-    begin_window, end_window = first[b], last[b]  # sections whose floor may change
+    begin_window, end_window = first[b], last[b]  # sections whose stack may change
     for j in range(n):
         if state.offset[row, j] >= 0 or first[j] >= last[b] or first[b] >= last[j]:
             continue
@@ -357,34 +374,56 @@ def _place(state, observation, row, b, offset, decode):
         node_state[section_node + t, 0] = 1 - state.left[row, t] / state.load[row, t]
         node_state[section_node + t, 1] = state.top[row, t] * scale
         node_state[section_node + t, 2] = state.left[row, t] * scale
-    _refresh_floor(state, row, begin_window, end_window)
+    count = n - totals[PLACED]
+    shift = 0
+    for i in range(count):
+        shift += state.order[row, i] == b
+        state.order[row, i] = state.order[row, i + shift]
+    sort_by(lowest, state.order[row], count)
+    stack_sections(
+        first, last, size, lowest, state.order[row], count, state.stack[row], begin_window, end_window
+    )
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
-def _refresh_floor(state, row, begin, end):
-    """Recompute the floor of the sections ``begin`` to ``end``."""
-    floor = state.floor[row]
-    floor[begin:end] = _NEVER
-    for j in range(state.sizes[row, 0]):
-        if state.offset[row, j] < 0:
-            lowest = state.lowest[row, j]
-            for t in range(max(state.first[row, j], begin), min(state.last[row, j], end)):
-                floor[t] = min(floor[t], lowest)
+def sort_by(keys, order, count):
+    """Sort the first ``count`` indices of ``order`` by their keys; fast when nearly sorted."""
+    for i in range(1, count):
+        j = order[i]
+        k = i
+        while k > 0 and keys[order[k - 1]] > keys[j]:
+            order[k] = order[k - 1]
+            k -= 1
+        order[k] = j
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def stack_sections(first, last, size, lowest, order, count, stack, begin, end):
+    """Stack the buffers of the sections ``begin`` to ``end``, see the module's docstring.
+
+    Args:
+        first, last, size, lowest: (N,) of the buffers.
+        order, count: buffers not yet placed, in the order of ``lowest``.
+        stack: (T,) written.
+        begin, end: sections.
+    """
+    stack[begin:end] = 0
+    for i in range(count):
+        j = order[i]
+        low, high = max(first[j], begin), min(last[j], end)
+        if low < high:
+            address, more = lowest[j], size[j]
+            for t in range(low, high):
+                stack[t] = max(stack[t], address) + more
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
 def _raise_bound(state, row):
     """Update the bound on the objective, see the module's docstring."""
-    n, sections = state.sizes[row]
     totals = state.totals[row]
     bound = max(totals[BOUND], totals[PEAK])
-    for j in range(n):
-        if state.offset[row, j] < 0:
-            bound = max(bound, state.lowest[row, j] + state.size[row, j])
-    for t in range(sections):
-        floor = state.floor[row, t]
-        if floor < _NEVER and floor >= state.top[row, t]:
-            bound = max(bound, floor + state.left[row, t])
+    for t in range(state.sizes[row, 1]):
+        bound = max(bound, state.stack[row, t])
     totals[BOUND] = bound
 
 
@@ -438,6 +477,9 @@ def _observe(state, observation, row, decode):
         observation.candidate_nodes[row, a, 1] = section_node + fullest
         if decode == ACTIVE:
             _observe_rivals(state, row, j, c)
+            _observe_trial(state, row, j, c)
+    if decode == ACTIVE:
+        _compare_losses(observation.candidates[row], count)
     for a in range(count, before):
         observation.action_mask[row, a] = 0
         observation.candidate_nodes[row, a] = -1
@@ -501,12 +543,11 @@ def _observe_candidate(state, row, j, c, first_position, least_end):
 @njit(cache=True, error_model="numpy", _nrt=False)
 def _observe_rivals(state, row, j, c):
     """Write the features that concern the buffers alive together with buffer ``j``."""
-    unit, bound = f32(state.scale[row, 0]), state.totals[row, BOUND]
+    unit = f32(state.scale[row, 0])
     first, last = state.first[row, j], state.last[row, j]
-    size = state.size[row, j]
-    end = state.position[row, j] + size
+    end = state.position[row, j] + state.size[row, j]
     rivals, blocked, widest = 0, 0, 0
-    delay, largest, most = np.int64(0), np.int64(0), np.int64(0)
+    delay, largest = np.int64(0), np.int64(0)
     for k in range(state.sizes[row, 0]):
         apart = state.first[row, k] >= last or first >= state.last[row, k]
         if apart or k == j or state.offset[row, k] >= 0:
@@ -517,15 +558,72 @@ def _observe_rivals(state, row, j, c):
             delay += end - state.lowest[row, k]
             largest = max(largest, state.size[row, k])
             widest = max(widest, state.last[row, k] - state.first[row, k])
-            for t in range(state.first[row, k], state.last[row, k]):
-                left = state.left[row, t] - (size if first <= t < last else 0)
-                most = max(most, left)
     c[19] = f32(rivals) * f32(1 / 16)
     c[20] = f32(blocked) * f32(1 / 8)
     c[21] = f32(delay) * unit
     c[22] = f32(largest) * unit
     c[23] = np.log(f32(widest) / f32(last - first)) if blocked else f32(0)
-    c[24] = f32(end + most - bound) * unit if blocked else f32(0)
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _observe_trial(state, row, j, c):
+    """Write the features that concern the stacks once buffer ``j`` is placed."""
+    unit, bound = f32(state.scale[row, 0]), state.totals[row, BOUND]
+    first, last, lowest = state.first[row], state.last[row], state.lowest[row]
+    trial_lowest, trial_order = state.trial_lowest[row], state.trial_order[row]
+    sections = state.sizes[row, 1]
+    end = lowest[j] + state.size[row, j]
+    begin_window, end_window = first[j], last[j]
+    count = 0
+    for i in range(state.sizes[row, 0] - state.totals[row, PLACED]):
+        k = state.order[row, i]
+        if k == j:
+            continue
+        trial_lowest[k] = lowest[k]
+        if lowest[k] < end and first[k] < last[j] and first[j] < last[k]:
+            trial_lowest[k] = _first_fit(state, row, k, _rank(state, row, lowest[k]), end)
+            begin_window = min(begin_window, first[k])
+            end_window = max(end_window, last[k])
+        trial_order[count] = k
+        count += 1
+    sort_by(trial_lowest, trial_order, count)
+    stack_sections(
+        first,
+        last,
+        state.size[row],
+        trial_lowest,
+        trial_order,
+        count,
+        state.trial_stack[row],
+        begin_window,
+        end_window,
+    )
+    softness = f32(SOFTNESS) * f32(bound)
+    loss, tight_loss = f32(0), f32(0)
+    highest = bound
+    for t in range(begin_window, end_window):
+        after = state.trial_stack[row, t]
+        if after > state.stack[row, t]:
+            rise = f32(after - state.stack[row, t])
+            loss += rise
+            tight_loss += rise / (f32(max(bound - after, 0)) + softness)
+            highest = max(highest, after)
+    c[24] = loss / f32(last[j] - first[j]) * unit
+    c[25] = loss / f32(last[j] - first[j]) / f32(state.size[row, j])
+    c[26] = tight_loss / f32(sections) * f32(100)
+    c[28] = f32(highest - bound) * unit
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _compare_losses(candidates, count):
+    """Features that compare the candidates' losses."""
+    least, least_loss = f32(np.inf), f32(np.inf)
+    for a in range(count):
+        least = min(least, candidates[a, 26])
+        least_loss = min(least_loss, candidates[a, 24])
+    for a in range(count):
+        candidates[a, 27] = candidates[a, 26] - least
+        candidates[a, 29] = candidates[a, 24] == least_loss
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
@@ -540,10 +638,9 @@ def _observe_globals(state, g, row, first_position):
         return
     waste, slack = 0.0, 0.0
     for t in range(sections):
-        floor = state.floor[row, t]
-        if floor < _NEVER and floor >= state.top[row, t]:
-            waste += floor + state.left[row, t] - state.load[row, t]
-            slack += totals[BOUND] - floor - state.left[row, t]
+        if state.stack[row, t] > 0:
+            waste += state.stack[row, t] - state.load[row, t]
+            slack += totals[BOUND] - state.stack[row, t]
     g[3] = (totals[BOUND] - first_position) * scale
     g[4] = waste / sections * scale
     g[5] = slack / sections * scale

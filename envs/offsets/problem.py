@@ -77,9 +77,11 @@ class OffsetProblem(Problem[OffsetInstance]):
     def allocate(self, batch: int) -> State:
         """Arrays for ``batch`` instances."""
         buffers, sections = self.largest
-        narrow = {"first", "last", "twin", "by_offset", "candidate", "sizes"}
+        narrow = {
+            *("sizes", "first", "last", "twin", "by_offset", "order", "candidate", "trial_order"),
+        }
         columns = dict.fromkeys(State._fields, buffers)
-        columns |= dict.fromkeys(("load", "left", "top", "floor"), sections)
+        columns |= dict.fromkeys(("load", "left", "top", "stack", "trial_stack"), sections)
         columns |= {"sizes": 2, "scale": 3, "totals": 6}
         return State(
             **{
