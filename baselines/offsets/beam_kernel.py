@@ -65,15 +65,13 @@ class Children(NamedTuple):
 class Guide(NamedTuple):
     """How partial solutions are ranked.
 
-    The loss of a section is (bound - load) / (target - bound + softness) ** power, everything in
-    units of the target; the rank is the sum by time / placed area ** progress, times a random
-    number of 1 to 1 + noise.
+    The loss of a section is (bound - load) / (target - bound + softness) ** power in
+    units of the target; the rank is the weighted sum / placed area ** progress.
     """
 
     power: int
     softness: float
     progress: float
-    noise: float
 
 
 @njit(cache=True, error_model="numpy")
@@ -93,7 +91,7 @@ def _lowest_free(instance, j, address):
 
 @njit(cache=True, error_model="numpy")
 def start(instance, beam):
-    """Make row 0 the empty solution."""
+    """Make row 0 the empty solution; returns the number of rows."""
     n = len(instance.size)
     beam.offset[0] = instance.offset
     for j in range(n):
@@ -103,8 +101,8 @@ def start(instance, beam):
     beam.loss[0] = 0
     beam.area[0] = 0
     beam.placed[0] = 0
-    beam.bound[0] = 0
     _bound_sections(instance, beam.lowest[0], beam.order[0], n, beam.bound[0], 0, len(instance.load))
+    return 1
 
 
 @njit(cache=True, error_model="numpy")
@@ -229,8 +227,7 @@ def _branch(instance, beam, row, count, target, guide, children, made):
         children.parent[made] = row
         children.buffer[made] = j
         children.loss[made] = loss
-        rank = (loss + f32(1e-9)) / area ** f32(guide.progress)
-        children.rank[made] = rank * f32(1 + guide.noise * np.random.random())
+        children.rank[made] = (loss + f32(1e-9)) / area ** f32(guide.progress)
         made += 1
     return made
 
@@ -294,9 +291,3 @@ def advance(instance, beam, following, rows, level, target, guide, children):
         if new == width:
             break
     return new
-
-
-@njit(cache=True)
-def seed(value):
-    """Seed the generator of numba in this thread."""
-    np.random.seed(value)
