@@ -4,6 +4,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from makespan.baselines.offsets.beam import IteratedBeam
+from makespan.baselines.offsets.exact import CpSat
+from makespan.baselines.offsets.greedy import Greedy
+from makespan.baselines.offsets.local import LocalSearch
 from makespan.baselines.offsets.rules import RULES, RulePolicy
 from makespan.baselines.random import RandomPolicy
 from makespan.envs.core.observation import ObservationSpec
@@ -29,4 +33,10 @@ POLICIES: Mapping[str, Callable[..., Any]] = {
     "random": RandomPolicy,
     "pretrained": _trained,
 }
-SOLVERS: Mapping[str, Callable[..., Any]] = {}
+SOLVERS: Mapping[str, Callable[..., Any]] = {
+    "greedy": Greedy,
+    "local-search": LocalSearch,
+    "hill-climbing": partial(LocalSearch, climb=True),
+    "iterated-beam": IteratedBeam,
+    "cp-sat": CpSat,
+}

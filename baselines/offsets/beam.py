@@ -93,9 +93,7 @@ class IteratedBeam:
 
     def __post_init__(self) -> None:
         if self.max_width is not None and self.max_width < FIRST_WIDTH:
-            raise UsageError(
-                f"max_width: found {self.max_width}, expected at least {FIRST_WIDTH}"
-            )
+            raise UsageError(f"max_width: found {self.max_width}, expected at least {FIRST_WIDTH}")
         check_time_limit(self.time_limit_s)
 
     def solve(
@@ -204,7 +202,8 @@ class _Search:
             if not rows:
                 return None
             beam, following = following, beam
-        return beam.offset[0] * self.unit
+        offsets: NDArray[np.int64] = beam.offset[0] * self.unit
+        return offsets
 
     def result(self, interrupted: bool) -> Result[OffsetSolution]:
         """The best solution so far."""
@@ -223,9 +222,7 @@ class _Search:
         )
 
 
-def _columns(
-    instance: OffsetInstance, unit: int, rng: np.random.Generator
-) -> kernel.Instance:
+def _columns(instance: OffsetInstance, unit: int, rng: np.random.Generator) -> kernel.Instance:
     """What the kernels read; ``weight`` holds durations and ``area`` is set by a ranking."""
     fixed = np.flatnonzero(instance.offset >= 0)
     times = np.append(instance.section_starts, instance.upper.max())

@@ -101,7 +101,9 @@ def start(instance, beam):
     beam.loss[0] = 0
     beam.area[0] = 0
     beam.placed[0] = 0
-    _bound_sections(instance, beam.lowest[0], beam.order[0], n, beam.bound[0], 0, len(instance.load))
+    _bound_sections(
+        instance, beam.lowest[0], beam.order[0], n, beam.bound[0], 0, len(instance.load)
+    )
     return 1
 
 
@@ -254,7 +256,7 @@ def advance(instance, beam, following, rows, level, target, guide, children):
             break
         made = _branch(instance, beam, row, count, target, guide, children, made)
     width = len(following.loss)
-    seen = set([np.uint64(0)])
+    seen = {np.uint64(0)}
     new = 0
     for child in np.argsort(children.rank[:made]):
         row, b = children.parent[child], children.buffer[child]

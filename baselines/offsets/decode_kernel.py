@@ -143,7 +143,7 @@ def _cost(placement, count, target, scale):
 
 
 @njit(cache=True, error_model="numpy")
-def _choose_move(buffers, placement, order, peak, target):
+def _choose_move(buffers, placement, order, peak, target, rng):
     """Two places of the order: of a buffer, and an earlier one of a buffer in its way; or -1, -1.
 
     Seven times in ten the first buffer is drawn among those that reach into the upper half of what
@@ -151,20 +151,20 @@ def _choose_move(buffers, placement, order, peak, target):
     """
     free = len(order)
     source = -1
-    if np.random.random() < 0.7:
+    if rng.random() < 0.7:
         count = 0
         for rank in range(len(buffers.size)):
             if placement.level[rank] > 0 and 2 * placement.end[rank] >= peak + target:
                 count += 1
-                if np.random.randint(count) == 0:  # each one equally likely
+                if rng.integers(0, count) == 0:  # each one equally likely
                     source = placement.level[rank]
     if source < 0:
-        source = np.random.randint(free)
+        source = rng.integers(0, free)
     j = order[source]
     for _ in range(16):
         if source == 0:
             break
-        goal = np.random.randint(source)
+        goal = rng.integers(0, source)
         k = order[goal]
         if buffers.first[j] < buffers.last[k] and buffers.first[k] < buffers.last[j]:
             return source, goal
@@ -172,9 +172,7 @@ def _choose_move(buffers, placement, order, peak, target):
 
 
 @njit(cache=True, error_model="numpy")
-def anneal(
-    buffers, placement, order, best, iterations, hot, cold, target, limit, climb, generator_seed
-):
+def anneal(buffers, placement, order, best, iterations, hot, cold, target, limit, climb, rng):
     """Simulated annealing, or hill climbing, over orders of a first-fit decoder.
 
     A move takes a buffer, most often one that reaches high, and puts it before another one that is
@@ -191,12 +189,11 @@ def anneal(
         target: stop at this peak.
         limit: peak of the best placement so far.
         climb: accept no worse order at all.
-        generator_seed: of the random generator.
+        rng: the source of all chance.
 
     Returns:
         the best peak.
     """
-    np.random.seed(generator_seed)
     n, free = len(buffers.size), len(order)
     candidate = order.copy()
     scale = SPREAD / max(1.0, float(np.sum(buffers.last - buffers.first)))
@@ -204,11 +201,11 @@ def anneal(
     peak, current = _cost(placement, n, target, scale)
     for iteration in range(iterations):
         temperature = hot * (cold / hot) ** (iteration / iterations)
-        source, goal = _choose_move(buffers, placement, order, peak, target)
+        source, goal = _choose_move(buffers, placement, order, peak, target, rng)
         if source < 0:
             continue
         candidate[:] = order
-        if np.random.random() < 0.5:
+        if rng.random() < 0.5:
             candidate[source] = order[goal]
         else:
             for i in range(source, goal, -1):
@@ -218,7 +215,7 @@ def anneal(
         decode(buffers, placement, kept, candidate, goal, free, FIRST)
         new_peak, cost = _cost(placement, n, target, scale)
         worse = cost - current
-        if worse <= 0 or (not climb and np.random.random() < np.exp(-worse / temperature)):
+        if worse <= 0 or (not climb and rng.random() < np.exp(-worse / temperature)):
             order[:] = candidate
             peak, current = new_peak, cost
             if peak < limit:

@@ -21,7 +21,8 @@ from makespan.envs.offsets.solution import OffsetSolution
 
 
 def _area(instance: OffsetInstance) -> NDArray[np.float64]:
-    return instance.nbytes * (instance.upper - instance.lower).astype(np.float64)
+    area: NDArray[np.float64] = instance.nbytes * (instance.upper - instance.lower).astype(float)
+    return area
 
 
 #: First and second key of each order, the lowest first; ties go to the lowest index.

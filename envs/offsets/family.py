@@ -7,7 +7,7 @@ from typing import Any
 
 from makespan.envs.core.env import SchedulingEnv
 from makespan.envs.core.errors import UsageError
-from makespan.envs.core.family import Family
+from makespan.envs.core.family import Family, Source
 from makespan.envs.core.problem import FixedInstances, Generator
 from makespan.envs.core.vector_env import SchedulingVectorEnv
 from makespan.envs.offsets.generator import OffsetGenerator
@@ -113,6 +113,16 @@ def make_problem(
     return OffsetProblem.for_instances(source, decode)
 
 
+def _read_with_capacity(text: str) -> list[OffsetInstance]:
+    """The instance of ``"BYTES:FILE"``."""
+    from makespan.envs.offsets.formats import read_instance
+
+    capacity, colon, path = text.partition(":")
+    if not colon or not capacity.isdecimal() or len(capacity) > 18 or not int(capacity):
+        raise UsageError(f"--fit: found {text!r}, expected BYTES:FILE, e.g. 1048576:buffers.csv")
+    return [read_instance(path, capacity=int(capacity))]
+
+
 def make_family() -> Family:
     """The record of the offset-allocation family."""
     from makespan.baselines.offsets import POLICIES, SOLVERS
@@ -134,4 +144,15 @@ def make_family() -> Family:
         draw=_draw,
         policies=POLICIES,
         solvers=SOLVERS,
+        metrics={
+            "peak (bytes)": lambda instance, solution: float(solution.peak(instance)),
+            "peak / load": lambda instance, solution: solution.peak(instance) / instance.max_load,
+        },
+        sources={
+            "fit": Source(
+                "BYTES:FILE",
+                "Your own instance and the capacity of its memory: a peak within it is optimal.",
+                _read_with_capacity,
+            )
+        },
     )

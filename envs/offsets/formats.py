@@ -59,9 +59,7 @@ def read_instance(
         raise InstanceError(f"{path}: {error}") from None
 
 
-def write_instance(
-    instance: OffsetInstance, path: str | Path, format: str | None = None
-) -> None:
+def write_instance(instance: OffsetInstance, path: str | Path, format: str | None = None) -> None:
     """Write an instance file, whole or not at all; JSON for the suffix ``.json``, else CSV.
 
     Raises:
@@ -246,7 +244,15 @@ def _parse_csv(text: str, name: str) -> OffsetInstance:
                 f"line {row.line}: gaps: found {reprlib.repr(row['gaps'])}, expected nothing: "
                 "buffers with gaps in their life are not supported"
             )
-    return OffsetInstance(name, tuple(seen), *map(np.array, columns.values()))
+    return OffsetInstance.from_columns(
+        columns["lower"],
+        columns["upper"],
+        columns["size"],
+        alignment=columns["alignment"],
+        offset=columns["offset"],
+        ids=seen,
+        name=name,
+    )
 
 
 def _write_csv(instance: OffsetInstance) -> str:
@@ -258,7 +264,7 @@ def _write_csv(instance: OffsetInstance) -> str:
 
 
 def _table(instance: OffsetInstance, offsets: NDArray[np.int64]) -> str:
-    """minimalloc's columns, those without meaning for this instance left out."""
+    """The columns of minimalloc, those without meaning for this instance left out."""
     columns: dict[str, list[Any]] = {
         "lower": instance.lower.tolist(),
         "upper": instance.upper.tolist(),

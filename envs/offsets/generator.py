@@ -118,7 +118,7 @@ def _tiles(rng: np.random.Generator, count: int) -> Columns:
     live = rng.uniform(10, 20)  # about as many fit at a time
     mean_life = max(2.0, GRID * rng.uniform(0.6, 0.8) * live / count)
     load = np.zeros(GRID + int(2 * mean_life) + 1)
-    rows = []
+    rows: list[tuple[int, int, int]] = []
     while len(rows) < count:
         size = max(1, int(GRID / live * np.exp(rng.normal(0, 0.25))))
         life = max(1, int(mean_life * rng.uniform(0.6, 1.4)))

@@ -1,9 +1,9 @@
 """The offset-allocation instance (dynamic storage allocation).
 
-A buffer needs ``nbytes`` consecutive bytes of one memory from time ``lower`` up to but not including
-time ``upper``. Offsets are to be chosen so that no two buffers that live at the same time share a
-byte; the peak, the largest offset + nbytes, is to be small, or to stay within a capacity. Source of
-the definition: M. D. Moffitt, MiniMalloc, ASPLOS 2023 (10.1145/3623278.3624752).
+A buffer needs ``nbytes`` consecutive bytes of one memory from time ``lower`` until before time
+``upper``. Offsets are to be chosen so that no two buffers that live at the same time share a byte;
+the peak, the largest offset + nbytes, is to be small, or to stay within a capacity. Source of the
+definition: M. D. Moffitt, MiniMalloc, ASPLOS 2023 (10.1145/3623278.3624752).
 """
 
 import operator
@@ -23,6 +23,7 @@ from makespan.envs.core.instance import Instance
 MAX_VALUE = 2**50
 #: Largest number of buffers.
 MAX_BUFFERS = 2**20
+
 
 class _Field(NamedTuple):
     name: str  # in files and messages
@@ -113,7 +114,9 @@ class OffsetInstance(Instance):
             lower=_integers(lower, "lower"),
             upper=_integers(upper, "upper"),
             nbytes=sizes,
-            alignment=_integers(np.ones(count, np.int64) if alignment is None else alignment, "alignment"),
+            alignment=_integers(
+                np.ones(count, np.int64) if alignment is None else alignment, "alignment"
+            ),
             offset=_integers(np.full(count, -1) if offset is None else offset, "offset"),
             capacity=capacity,
         )
@@ -343,9 +346,7 @@ def _integers(values: ArrayLike, field: str) -> NDArray[np.int64]:
     except (ValueError, TypeError, OverflowError):
         array = np.asarray("")
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-        raise InstanceError(
-            f"{field}: found {reprlib.repr(values)}, expected a vector of integers"
-        )
+        raise InstanceError(f"{field}: found {reprlib.repr(values)}, expected a vector of integers")
     if array.size and int(array.max()) > np.iinfo(np.int64).max:
         raise InstanceError(f"{field}: found {array.max()}, expected at most {MAX_VALUE}")
     return array.astype(np.int64)

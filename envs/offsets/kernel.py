@@ -35,6 +35,8 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from makespan.envs.core.observation import FEATURE_BOUND
+
 f32 = np.float32
 
 ACTIVE, FIRST_FIT, BEST_FIT = range(3)
@@ -275,6 +277,13 @@ def _observe_graph(state, observation, row):
 
 
 @njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+def _clip(values):
+    """Keep features within their space, whatever sizes and alignments are mixed."""
+    for i in range(len(values)):
+        values[i] = min(max(values[i], f32(-FEATURE_BOUND)), f32(FEATURE_BOUND))
+
+
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def _aligned(address, alignment):
     """The smallest multiple of ``alignment`` that is at least ``address``."""
     rest = address % alignment
@@ -355,7 +364,7 @@ def _place(state, observation, row, b, offset, decode):
     totals[AREA_PLACED] += size[b] * (last[b] - first[b])
     totals[PEAK] = max(totals[PEAK], end)
     node_state[b, 0] = 1
-    node_state[b, 1] = offset * scale
+    node_state[b, 1] = min(offset * scale, FEATURE_BOUND)
     node_state[b, 2] = 0
     begin_window, end_window = first[b], last[b]  # sections whose stack may change
     for j in range(n):
@@ -363,7 +372,7 @@ def _place(state, observation, row, b, offset, decode):
             continue
         if lowest[j] < end and offset < lowest[j] + size[j]:
             lowest[j] = _first_fit(state, row, j, _rank(state, row, lowest[j]), end)
-            node_state[j, 1] = lowest[j] * scale
+            node_state[j, 1] = min(lowest[j] * scale, FEATURE_BOUND)
             begin_window = min(begin_window, first[j])
             end_window = max(end_window, last[j])
         position[j] = _best_fit(state, row, j) if decode == BEST_FIT else lowest[j]
@@ -372,7 +381,7 @@ def _place(state, observation, row, b, offset, decode):
         state.left[row, t] -= size[b]
         state.top[row, t] = max(state.top[row, t], end)
         node_state[section_node + t, 0] = 1 - state.left[row, t] / state.load[row, t]
-        node_state[section_node + t, 1] = state.top[row, t] * scale
+        node_state[section_node + t, 1] = min(state.top[row, t] * scale, FEATURE_BOUND)
         node_state[section_node + t, 2] = state.left[row, t] * scale
     count = n - totals[PLACED]
     shift = 0
@@ -381,7 +390,15 @@ def _place(state, observation, row, b, offset, decode):
         state.order[row, i] = state.order[row, i + shift]
     sort_by(lowest, state.order[row], count)
     stack_sections(
-        first, last, size, lowest, state.order[row], count, state.stack[row], begin_window, end_window
+        first,
+        last,
+        size,
+        lowest,
+        state.order[row],
+        count,
+        state.stack[row],
+        begin_window,
+        end_window,
     )
 
 
@@ -480,11 +497,14 @@ def _observe(state, observation, row, decode):
             _observe_trial(state, row, j, c)
     if decode == ACTIVE:
         _compare_losses(observation.candidates[row], count)
+    for a in range(count):
+        _clip(observation.candidates[row, a])
     for a in range(count, before):
         observation.action_mask[row, a] = 0
         observation.candidate_nodes[row, a] = -1
         observation.candidates[row, a] = 0
     _observe_globals(state, observation.globals[row], row, first_position)
+    _clip(observation.globals[row])
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)

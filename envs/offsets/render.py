@@ -181,9 +181,9 @@ def _draw_rectangles(
                 hatch=hatch,
             )
         )
-    width, tall = axes.get_window_extent().size / axes.figure.dpi  # type: ignore[union-attr]
-    room_x = (end - begin) / np.ptp(axes.get_xlim()) * width
-    room_y = height / np.ptp(axes.get_ylim()) * tall
+    box = axes.get_window_extent()
+    room_x = (end - begin) / np.ptp(axes.get_xlim()) * box.width / DPI
+    room_y = height / np.ptp(axes.get_ylim()) * box.height / DPI
     for i in np.flatnonzero((room_x >= LABEL_ROOM[0]) & (room_y >= LABEL_ROOM[1])).tolist():
         if len(labels[i]) * 0.08 <= room_x[i]:
             axes.text(

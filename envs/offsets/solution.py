@@ -138,7 +138,7 @@ def _column(values: ArrayLike) -> NDArray[np.int64]:
     try:
         array = np.asarray(values)
         fits = array.ndim == 1 and (not array.size or array.dtype.kind in "iu")
-        fits = fits and (not array.size or -MAX_VALUE <= int(array.min()))
+        fits = fits and (not array.size or int(array.min()) >= -MAX_VALUE)
         fits = fits and (not array.size or int(array.max()) <= 2 * MAX_VALUE)
     except (ValueError, TypeError, OverflowError):
         fits = False

@@ -34,6 +34,9 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     }
     for name in ("makespan/JobShop-v0", "makespan/FlexibleJobShop-v0")
 }
+VARIANTS["makespan/OffsetAllocation-v0"] = {
+    decode: {"buffers": (3, 9), "decode": decode} for decode in ("active", "first-fit", "best-fit")
+}
 
 
 class Case(NamedTuple):
