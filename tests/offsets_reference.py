@@ -118,7 +118,9 @@ class Memory:
         """The largest end of what is left at a time, stacked by lowest free offset."""
         highest = 0
         for time in {b.lower for b in self.buffers}:
-            alive = [j for j in self.left() if self.buffers[j].lower <= time < self.buffers[j].upper]
+            alive = [
+                j for j in self.left() if self.buffers[j].lower <= time < self.buffers[j].upper
+            ]
             end = 0
             for j in sorted(alive, key=self.lowest):
                 end = max(end, self.lowest(j)) + self.buffers[j].size

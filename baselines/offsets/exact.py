@@ -77,7 +77,7 @@ class CpSat:
         started = time.perf_counter()
         limit = time_limit(self.time_limit_s, time_limit_s)
         bound = lower_bound(instance)
-        solution = OffsetSolution(best_greedy(instance))
+        solution = OffsetSolution(best_greedy(instance)[0])
         if self.hint is not None:
             solution = self.hint.solve(instance, HINT_SHARE * limit, rng).solution
         objective = int(solution.objective(instance))

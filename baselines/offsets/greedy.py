@@ -71,10 +71,13 @@ def place_in_order(
     return offsets
 
 
-def best_greedy(instance: OffsetInstance) -> NDArray[np.int64]:
-    """(buffers,) offsets of the best of all orders under first fit."""
-    tried = [place_in_order(instance, order_of(instance, order)) for order in ORDERS]
-    return min(tried, key=lambda offsets: int((offsets + instance.nbytes).max()))
+def best_greedy(instance: OffsetInstance) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """(buffers,) offsets of the best of all orders under first fit, and that order."""
+    orders = [order_of(instance, order) for order in ORDERS]
+    placed = [place_in_order(instance, order) for order in orders]
+    peaks = [int((offsets + instance.nbytes).max()) for offsets in placed]
+    best = peaks.index(min(peaks))
+    return placed[best], orders[best]
 
 
 @dataclass(frozen=True)

@@ -14,17 +14,11 @@ import numpy as np
 
 from makespan.baselines.limits import DEFAULT_TIME_LIMIT_S, check_time_limit, time_limit
 from makespan.baselines.offsets import decode_kernel as kernel
-from makespan.baselines.offsets.greedy import (
-    ORDERS,
-    allocate,
-    buffers_of,
-    order_of,
-    place_in_order,
-)
+from makespan.baselines.offsets.greedy import allocate, best_greedy, buffers_of
 from makespan.envs.core.errors import UsageError
 from makespan.envs.core.solution import Result
 from makespan.envs.offsets.bounds import lower_bound
-from makespan.envs.offsets.examples import WITH_FIXED
+from makespan.envs.offsets.examples import ALIGNED
 from makespan.envs.offsets.instance import OffsetInstance
 from makespan.envs.offsets.solution import OffsetSolution
 
@@ -78,64 +72,85 @@ class LocalSearch:
             The best solution; ``details`` has the number of ``moves``, ``improvements`` as
             (seconds, peak) after each run, and whether the search was ``interrupted``.
         """
-        if instance is not WITH_FIXED:
-            _compile()
+        _compile()
         default = DEFAULT_TIME_LIMIT_S if self.max_moves is None else math.inf
         limit = time_limit(self.time_limit_s, time_limit_s, default)
-        started = time.perf_counter()
-        bound = lower_bound(instance)
-        orders = [order_of(instance, order) for order in ORDERS]
-        starts = [place_in_order(instance, order) for order in orders]
-        peaks = [int((offsets + instance.nbytes).max()) for offsets in starts]
-        peak = min(peaks)
-        order = orders[peaks.index(peak)]
-        best = starts[peaks.index(peak)]
-        improvements = [(time.perf_counter() - started, peak)]
-        buffers, placement = buffers_of(instance), allocate(instance.num_buffers)
-        moves, run, interrupted = 0, FIRST_RUN, False
+        search = _Search(self, instance, limit)
+        interrupted = False
         try:
-            while peak > bound:
-                left = math.inf if self.max_moves is None else self.max_moves - moves
-                began = time.perf_counter()
-                if left <= 0 or began - started >= limit:
-                    break
-                length = int(min(run, left))
-                found = kernel.anneal(
-                    buffers,
-                    placement,
-                    order,
-                    best,
-                    length,
-                    HOT * bound,
-                    COLD * bound,
-                    bound,
-                    peak,
-                    self.climb,
-                    rng,
-                )
-                moves += length
-                if found < peak:
-                    peak = int(found)
-                    improvements.append((time.perf_counter() - started, peak))
-                if not self.climb:  # the next run starts from the best solution
-                    ranked = np.argsort(best, kind="stable")
-                    order = ranked[instance.offset[ranked] < 0].astype(np.int32)
-                taken = time.perf_counter() - began
-                room = min(LONGEST_RUN_S, limit - (time.perf_counter() - started))
-                run = max(1, int(min(2.0 * run, run * room / max(taken, 1e-9))))
+            search.run(rng)
         except KeyboardInterrupt:
             interrupted = True
-        solution = OffsetSolution(best)
+        return search.result(interrupted)
+
+
+class _Search:
+    """One call of :meth:`LocalSearch.solve`; the first order is the best greedy one."""
+
+    def __init__(self, options: LocalSearch, instance: OffsetInstance, time_limit_s: float) -> None:
+        self.started = time.perf_counter()
+        self.options, self.instance, self.time_limit_s = options, instance, time_limit_s
+        self.bound = lower_bound(instance)
+        self.best, self.order = best_greedy(instance)
+        self.peak = int((self.best + instance.nbytes).max())
+        self.improvements = [(self._seconds(), self.peak)]
+        self.moves = 0
+
+    def _seconds(self) -> float:
+        return time.perf_counter() - self.started
+
+    def run(self, rng: np.random.Generator) -> None:
+        """Runs of growing length until a limit or the bound is reached."""
+        buffers, placement = buffers_of(self.instance), allocate(self.instance.num_buffers)
+        most = math.inf if self.options.max_moves is None else self.options.max_moves
+        length = FIRST_RUN
+        while self.peak > self.bound and self.moves < most and self._seconds() < self.time_limit_s:
+            length = int(min(length, most - self.moves))
+            began = self._seconds()
+            peak = kernel.anneal(
+                buffers,
+                placement,
+                self.order,
+                self.best,
+                length,
+                HOT * self.bound,
+                COLD * self.bound,
+                self.bound,
+                self.peak,
+                self.options.climb,
+                rng,
+            )
+            self.moves += length
+            if peak < self.peak:
+                self.peak = int(peak)
+                self.improvements.append((self._seconds(), self.peak))
+            if not self.options.climb:  # the next run starts from the best solution
+                ranked = np.argsort(self.best, kind="stable")
+                self.order = ranked[self.instance.offset[ranked] < 0].astype(np.int32)
+            speed = length / max(self._seconds() - began, 1e-9)
+            room = min(LONGEST_RUN_S, self.time_limit_s - self._seconds())
+            length = max(1, int(min(2 * length, speed * room)))
+
+    def result(self, interrupted: bool) -> Result[OffsetSolution]:
+        """The best solution so far."""
+        solution = OffsetSolution(self.best)
         return Result(
             solution,
-            time.perf_counter() - started,
-            lower_bound=bound,
-            optimal=solution.objective(instance) == bound,
-            details={"moves": moves, "improvements": improvements, "interrupted": interrupted},
+            self._seconds(),
+            lower_bound=self.bound,
+            optimal=solution.objective(self.instance) == self.bound,
+            details={
+                "moves": self.moves,
+                "improvements": self.improvements,
+                "interrupted": interrupted,
+            },
         )
 
 
 @cache
 def _compile() -> None:
-    """Compile the kernels, once per process, so that no search's clock counts it."""
-    LocalSearch(max_moves=3).solve(WITH_FIXED, None, np.random.default_rng(0))
+    """Compile the kernels, once per process, so that no search's clock counts it.
+
+    The example is one that greedy allocators do not solve.
+    """
+    _Search(LocalSearch(max_moves=3), ALIGNED, math.inf).run(np.random.default_rng(0))

@@ -203,9 +203,7 @@ def test_the_trial_of_a_candidate_says_how_the_bound_will_rise(instance: OffsetI
         candidates, foreseen = played.candidates(), played.feature("bound_rise").copy()
         before = played.problem.metrics(played.state, 0)["objective"]
         played.step()
-        placed = next(
-            a for a, j in enumerate(candidates) if j in played.memory.offsets
-        )
+        placed = next(a for a, j in enumerate(candidates) if j in played.memory.offsets)
         after = played.problem.metrics(played.state, 0)["objective"]
         assert after - before == pytest.approx(foreseen[placed] / played.state.scale[0, 0])
 
