@@ -16,6 +16,11 @@ _ENVIRONMENTS = {
         "make_flexible_env",
         "make_flexible_vector_env",
     ),
+    "makespan/OffsetAllocation-v0": (
+        "makespan.envs.offsets.family",
+        "make_env",
+        "make_vector_env",
+    ),
 }
 
 
@@ -31,6 +36,7 @@ def _lazy(module: str) -> Callable[[], Family]:
 FAMILIES: dict[str, Callable[[], Family]] = {
     "dag": _lazy("makespan.envs.dag.family"),
     "jobshop": _lazy("makespan.envs.jobshop.family"),
+    "offsets": _lazy("makespan.envs.offsets.family"),
 }
 
 for _id, (_module, _single, _vector) in _ENVIRONMENTS.items():

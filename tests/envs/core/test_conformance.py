@@ -42,6 +42,9 @@ VARIANTS["makespan/DagScheduling-v0"] = {
     "skip": {**_SMALL_GRAPH, "dispatch": "skip"},
     "lookahead": {**_SMALL_GRAPH, "lookahead": "lists", "dispatch": "skip", "bandwidths": (1, 3)},
 }
+VARIANTS["makespan/OffsetAllocation-v0"] = {
+    decode: {"buffers": (3, 9), "decode": decode} for decode in ("active", "first-fit", "best-fit")
+}
 
 
 class Case(NamedTuple):
