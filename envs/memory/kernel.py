@@ -826,6 +826,69 @@ def _try(state, row, a, placement, horizon):
     return latency
 
 
+@njit(cache=True, error_model="numpy")
+def decode(state, row, wishes, placement):
+    """Play the whole game: fast memory where it is wished for and legal; returns the latency.
+
+    Args:
+        state, row: loaded; the row is left at the end of the game.
+        wishes: (accesses,) int8: 1 for fast memory, 0 for slow, -1 for what the rule of trials says.
+        placement: index into PLACEMENTS.
+    """
+    _begin(state, row, 0)
+    p = state.proposal[row, 0]
+    for i in range(state.constants[row, ACCESSES]):
+        _propose(state, row, 0, i, placement, 0)
+        a = DROP
+        if wishes[i] < 0:
+            a = _choose(state, row, 0, i)
+        elif wishes[i] > 0:
+            a = NO_COPY if p[NO_COPY, LEGAL] else (COPY if p[COPY, LEGAL] else DROP)
+        _decide(state, row, i, a)
+    return state.totals[row, 0, LATENCY] + state.totals[row, 0, STALL]
+
+
+@njit(cache=True, error_model="numpy")
+def improve(state, row, wishes, best, rounds, placement, seed):
+    """Change wishes at random and keep what does not make the plan slower; returns its latency.
+
+    A change takes an access and gives it, and in half of the cases also some accesses of the same
+    buffer after it, another wish; now and then two accesses close to each other are changed.
+
+    Args:
+        state, row: loaded.
+        wishes: (accesses,) int8, changed in place.
+        best: latency of the given wishes.
+        rounds: number of changes that are tried.
+        placement: index into PLACEMENTS.
+        seed: of the random numbers.
+    """
+    np.random.seed(seed)
+    accesses = state.constants[row, ACCESSES]
+    changed = np.empty(2 * accesses, dtype=np.int64)
+    old = np.empty(2 * accesses, dtype=np.int8)
+    for _ in range(rounds):
+        count = 0
+        centre = np.random.randint(accesses)
+        for _ in range(1 + np.random.randint(3)):
+            i = min(max(centre + np.random.randint(-12, 13), 0), accesses - 1)
+            wish = 1 - max(wishes[i], 0) if np.random.random() < 0.8 else -1
+            run = 1 if np.random.random() < 0.5 else 1 + np.random.randint(4)
+            while i >= 0 and run > 0 and count < len(changed):
+                changed[count], old[count] = i, wishes[i]
+                wishes[i] = wish
+                count += 1
+                run -= 1
+                i = state.access[row, i, NEXT]
+        latency = decode(state, row, wishes, placement)
+        if latency <= best:
+            best = latency
+        else:
+            for c in range(count - 1, -1, -1):
+                wishes[changed[c]] = old[c]
+    return best
+
+
 # ---------------------------------------------------------------- observation
 
 
