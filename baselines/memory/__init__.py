@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from makespan.baselines.memory.exact import CpSat
+from makespan.baselines.memory.local_search import LocalSearch
 from makespan.baselines.memory.msa import MemorySpaceAssignment
 from makespan.baselines.memory.rules import RULES, RulePolicy
 from makespan.baselines.random import RandomPolicy
@@ -30,4 +32,8 @@ POLICIES: Mapping[str, Callable[..., Any]] = {
     "random": RandomPolicy,
     "pretrained": _trained,
 }
-SOLVERS: Mapping[str, Callable[..., Any]] = {"msa": MemorySpaceAssignment}
+SOLVERS: Mapping[str, Callable[..., Any]] = {
+    "msa": MemorySpaceAssignment,
+    "local-search": LocalSearch,
+    "cp-sat": CpSat,
+}

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from makespan.envs.core.env import SchedulingEnv
 from makespan.envs.core.errors import UsageError
-from makespan.envs.core.family import Family
+from makespan.envs.core.family import Family, Source
 from makespan.envs.core.problem import FixedInstances, Generator
 from makespan.envs.core.vector_env import SchedulingVectorEnv
 from makespan.envs.memory.generator import MemoryGenerator
@@ -108,6 +109,19 @@ def _draw(instance: Any, solution: Any, path: Path, **options: Any) -> None:
     draw(instance, solution, path, **options)
 
 
+def _from_module(text: str, training: bool = False) -> list[MemoryInstance]:
+    """Instances of ``package.module:factory``, ``...@hardware`` or ``...@hardware-percent``."""
+    from makespan.envs.memory.suites import CAPACITY_SHARES, SUITE_HARDWARE, split_name
+    from makespan.envs.memory.trace import load_factory, trace_module
+
+    target, hardware, share = split_name(text)
+    module, arguments = load_factory(target)
+    name = target.rpartition(":")[2] + ("-train" if training else "")
+    program = trace_module(module, arguments, training=training, name=name)
+    shares = CAPACITY_SHARES if share is None else (share,)
+    return [program.on(hardware or SUITE_HARDWARE, share) for share in shares]
+
+
 def make_family() -> Family:
     """The record of the memory-mapping family."""
     from makespan.baselines.memory import POLICIES, SOLVERS
@@ -129,4 +143,22 @@ def make_family() -> Family:
         draw=_draw,
         policies=POLICIES,
         solvers=SOLVERS,
+        metrics={
+            "all slow": lambda instance, plan: float(instance.all_slow),
+            "static": lambda instance, plan: float(plan.latency(instance, "static")),
+            "dynamic": lambda instance, plan: float(plan.latency(instance, "dynamic")),
+        },
+        sources={
+            "module": Source(
+                "PACKAGE.MODULE:FACTORY[@HARDWARE[-PERCENT]]",
+                "A function that returns a torch module and a tuple of example inputs; capacity in "
+                "percent of the maximum load.",
+                _from_module,
+            ),
+            "training_module": Source(
+                "PACKAGE.MODULE:FACTORY[@HARDWARE[-PERCENT]]",
+                "The same with the gradients of the mean of its outputs.",
+                partial(_from_module, training=True),
+            ),
+        },
     )

@@ -141,7 +141,7 @@ HARDWARE = MappingProxyType(
 )
 
 
-def hardware(name: str) -> Hardware:
+def find_hardware(name: str) -> Hardware:
     """A preset by its name; raises UnknownNameError."""
     if name not in HARDWARE:
         raise UnknownNameError("hardware", name, HARDWARE)

@@ -12,17 +12,23 @@ from types import MappingProxyType
 
 import numpy as np
 
-from makespan.envs.core.errors import UnknownNameError
+from makespan.envs.core.errors import UnknownNameError, UsageError
 from makespan.envs.memory.examples import EXAMPLES
 from makespan.envs.memory.generator import STRUCTURES, MemoryGenerator
 from makespan.envs.memory.instance import MemoryInstance
-from makespan.envs.memory.program import HARDWARE, load_program, program_names
+from makespan.envs.memory.program import (
+    HARDWARE,
+    Hardware,
+    find_hardware,
+    load_program,
+    program_names,
+)
 
 VALIDATION_SEED = 0x6D616B657370616E2D76616C
 VALIDATION_PER_STRUCTURE = 6
 CAPACITY_SHARES = (0.05, 0.1, 0.2, 0.4)
 #: What the suites run on.
-SUITE_HARDWARE = "tpu-v4i"
+SUITE_HARDWARE = HARDWARE["tpu-v4i"]
 
 #: Model families of each set.
 FAMILIES = MappingProxyType(
@@ -42,22 +48,43 @@ def load_instance(name: str) -> MemoryInstance:
     """
     if name in EXAMPLES:
         return EXAMPLES[name]
-    program, _, rest = name.partition("@")
-    hardware, _, percent = rest.rpartition("-")
-    if hardware in HARDWARE and percent.replace(".", "", 1).isdigit() and float(percent):
-        return load_program(program).on(HARDWARE[hardware], float(percent) / 100)
+    program, hardware, share = split_name(name)
+    known = [f"{program}@{SUITE_HARDWARE.name}-10" for program in program_names()]
+    if hardware is None or program not in program_names():
+        raise UnknownNameError("instance", name, [*EXAMPLES, *known])
+    return load_program(program).on(hardware, share)
+
+
+def split_name(name: str) -> tuple[str, Hardware | None, float | None]:
+    """``"what@hardware-percent"`` as what, hardware and share of the maximum load.
+
+    Hardware, and the percentage, may be left out: None.
+
+    Raises:
+        UnknownNameError: for unknown hardware.
+        UsageError: for a percentage that is not above 0.
+    """
+    what, _, rest = name.partition("@")
+    if not rest:
+        return what, None, None
     if rest in HARDWARE:
-        return load_program(program).on(HARDWARE[rest])
-    known = [f"{p}@{SUITE_HARDWARE}-10" for p in program_names()]
-    raise UnknownNameError("instance", name, [*EXAMPLES, *known])
+        return what, HARDWARE[rest], None
+    preset, _, percent = rest.rpartition("-")
+    try:
+        share = float(percent) / 100
+    except ValueError:
+        return what, find_hardware(rest), None
+    if not share > 0:
+        raise UsageError(f"{name!r}: found {percent} %, expected a percentage above 0")
+    return what, find_hardware(preset), share
 
 
 def _programs(
-    names: Sequence[str], hardware: str = SUITE_HARDWARE, copy_model: str = "static"
+    names: Sequence[str], hardware: Hardware, copy_model: str = "static"
 ) -> list[MemoryInstance]:
     programs = [load_program(name) for name in names]
     return [
-        program.on(HARDWARE[hardware], share, copy_model)
+        program.on(hardware, share, copy_model)
         for program in programs
         for share in CAPACITY_SHARES
     ]
@@ -68,9 +95,9 @@ def programs_of(split: str) -> list[str]:
     return [n for n in program_names() if load_program(n).family in FAMILIES[split]]
 
 
-def _split(split: str, hardware: str = SUITE_HARDWARE, copy_model: str = "static") -> list[
-    MemoryInstance
-]:
+def _split(
+    split: str, hardware: Hardware = SUITE_HARDWARE, copy_model: str = "static"
+) -> list[MemoryInstance]:
     return _programs(programs_of(split), hardware, copy_model)
 
 
@@ -90,7 +117,11 @@ SUITES: Mapping[str, Callable[[], list[MemoryInstance]]] = MappingProxyType(
     {
         **{split: partial(_split, split) for split in FAMILIES},
         "test-dynamic": partial(_split, "test", copy_model="dynamic"),
-        **{f"test-{name}": partial(_split, "test", name) for name in HARDWARE if name != "tpu-v4i"},
+        **{
+            f"test-{other.name}": partial(_split, "test", other)
+            for other in HARDWARE.values()
+            if other != SUITE_HARDWARE
+        },
         "validation-random": _random,
         "examples": lambda: list(EXAMPLES.values()),
     }
