@@ -6,22 +6,26 @@ older activation, and writes a new one:
 * ``layered``: nothing older; * ``residual``: the activation a few layers back, once in a while;
 * ``unet``: in the second half the activation of the mirrored layer, sizes shrink and grow again;
 * ``training``: a residual chain, then its backward pass: every layer once more, in reverse, reading
-  the gradient, its saved input and its weight, and writing two gradients.
+  the gradient, its saved input and its weight, and writing two gradients;
+* ``traced``: a pre-traced program of the families for training, see
+  :data:`makespan.envs.memory.suites.FAMILIES`, on random hardware.
 
 Sizes, arithmetic per byte, and hardware are random; the capacity is a share of the maximum load.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
 from makespan.envs.core.errors import UsageError
 from makespan.envs.memory.instance import MemoryInstance, Sizes, Trace
+from makespan.envs.memory.program import Hardware, Program, load_program
 
 #: A number, or the smallest and largest of a range to draw from, both included.
 Range = int | tuple[int, int]
-Structure = Literal["mixed", "layered", "residual", "unet", "training"]
+Structure = Literal["mixed", "layered", "residual", "unet", "training", "traced"]
 STRUCTURES: tuple[str, ...] = get_args(Structure)[1:]
 #: Most accesses and buffers of one instruction.
 ACCESSES_PER_INSTRUCTION, BUFFERS_PER_INSTRUCTION = 6, 3
@@ -81,10 +85,19 @@ class MemoryGenerator:
         instructions = int(rng.integers(low, high + 1))
         structure = self.structure
         if structure == "mixed":
-            structure = STRUCTURES[rng.integers(len(STRUCTURES))]  # type: ignore[assignment]
+            known = STRUCTURES if _traced(self.largest) else STRUCTURES[:-1]
+            structure = known[rng.integers(len(known))]  # type: ignore[assignment]
+        share = float(np.exp(rng.uniform(*np.log(self.capacity))))
+        if structure == "traced":
+            programs = _traced(self.largest)
+            if not programs:
+                raise UsageError(
+                    f"instructions: found up to {high}, expected enough for a traced program"
+                )
+            program = programs[rng.integers(len(programs))]
+            return program.on(_random_hardware(rng), share, self.copy_model)
         layers, sizes, outputs = _layers(instructions, structure, rng)
         trace = _trace(layers, sizes, outputs)
-        share = float(np.exp(rng.uniform(*np.log(self.capacity))))
         return self._on_hardware(f"{structure}-{instructions}", trace, share, rng)
 
     def _on_hardware(
@@ -109,6 +122,28 @@ class MemoryGenerator:
             copy_bandwidth=slow * float(rng.choice([0.5, 0.8, 1.0])),
             copy_model=self.copy_model,
         )
+
+
+@cache
+def _traced(largest: Sizes) -> list[Program]:
+    """The pre-traced programs for training that are no larger."""
+    from makespan.envs.memory.suites import programs_of
+
+    programs = [load_program(name) for name in programs_of("train")]
+    return [p for p in programs if all(np.array(p.extent) <= largest)]
+
+
+def _random_hardware(rng: np.random.Generator) -> Hardware:
+    """Around the presets, each figure drawn log-uniformly."""
+    slow = 10 ** rng.uniform(10.4, 12.2)
+    return Hardware(
+        name="random",
+        flops_per_second=10 ** rng.uniform(12.4, 14.4),
+        slow_bandwidth=slow,
+        fast_bandwidth=slow * 10 ** rng.uniform(0.6, 1.4),
+        capacity=2**24,
+        overhead_s=1e-6,
+    )
 
 
 def _layers(

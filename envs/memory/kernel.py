@@ -623,7 +623,7 @@ def _measure(state, row, access_offsets, capacity, dynamic):
     constants[ALL_FAST] = all_fast
     constants[WORST] = all_slow + stalls
     state.unit[row, 0] = instructions / max(all_slow, 1)
-    state.unit[row, 1] = 1.0 / max(capacity, 1)
+    state.unit[row, 1] = 1.0 / capacity if capacity else 0.0
     state.unit[row, 2] = 1.0 / max(all_slow, 1)
 
 
