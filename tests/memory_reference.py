@@ -1,4 +1,4 @@
-"""The memory-mapping game in plain Python, slow and written from its rules, to compare kernels with.
+"""The memory-mapping game in plain Python, slow, from its rules, to compare kernels with.
 
 Places are found in an occupancy set of (instruction, byte), copy time by Hall's condition over all
 intervals: nothing here is incremental.
@@ -27,7 +27,7 @@ class Option(NamedTuple):
 
 
 class Game:
-    """One game with the static copy model, decided access by access; places by the lowest offset."""
+    """One game with the static copy model; places by the lowest offset."""
 
     def __init__(self, instance: MemoryInstance) -> None:
         self.instance = instance

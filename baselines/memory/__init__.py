@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from makespan.baselines.memory.exact import CpSat
+from makespan.baselines.memory.hybrid import Hybrid
 from makespan.baselines.memory.local_search import LocalSearch
 from makespan.baselines.memory.msa import MemorySpaceAssignment
 from makespan.baselines.memory.rules import RULES, RulePolicy
@@ -34,6 +35,7 @@ POLICIES: Mapping[str, Callable[..., Any]] = {
 }
 SOLVERS: Mapping[str, Callable[..., Any]] = {
     "msa": MemorySpaceAssignment,
+    "hybrid": Hybrid,
     "local-search": LocalSearch,
     "cp-sat": CpSat,
 }

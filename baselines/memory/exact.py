@@ -86,7 +86,7 @@ class CpSat:
         model.add_hint(best)
         left = limit - (time.perf_counter() - started)
         solver = _solver(self.workers, max(left, 0.01), rng)
-        status = solver.solve(model.model)
+        status: Any = solver.solve(model.model)
         optimal = False
         if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             found = model.plan(solver)
@@ -108,7 +108,7 @@ class CpSat:
 def relaxed_bound(
     instance: MemoryInstance, time_limit_s: float = 10.0, workers: int | None = 1
 ) -> float:
-    """A lower bound on the latency of any plan: the model without offsets, as far as proven in time.
+    """A lower bound on the latency of any plan: what the model without offsets proves in time.
 
     Args:
         instance: whose copy model is static.
@@ -287,7 +287,7 @@ class _Model:
         traffic = np.zeros(instance.num_instructions, dtype=np.int64)
         np.add.at(traffic, instance.instructions, instance.slow_times)
         relief = (instance.slow_times - instance.fast_times).tolist()
-        total = 0
+        total: Any = 0
         for t, (first, last) in enumerate(
             zip(instance.access_offsets[:-1].tolist(), instance.access_offsets[1:].tolist(),
                 strict=True)

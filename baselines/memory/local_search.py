@@ -82,8 +82,7 @@ class LocalSearch:
         tried = 0
         while time.perf_counter() - started < limit and (not self.rounds or tried < self.rounds):
             count = min(each, self.rounds - tried) if self.rounds else each
-            seed = int(rng.integers(2**31))
-            found = int(kernel.improve(state, 0, wishes, best, count, placement, seed))
+            found = int(kernel.improve(state, 0, wishes, best, count, placement, rng))
             tried += count
             if found < best:
                 best = found

@@ -4,8 +4,8 @@ Described from the sources of openxla/xla (Apache-2.0): cost_analysis.cc, algori
 prefetch_interval_picker.cc, best_fit_repacker.cc; written anew here. Buffers are taken in the order
 of a score; for each, its accesses in the order of time go through a fixed cascade:
 
-1. *no-copy*: stay in fast memory since the access before (a write: from itself on), in a chunk found
-   by best fit, if the time between is not too long;
+1. *no-copy*: stay in fast memory since the access before (a write: from itself on), in a chunk
+   found by best fit, if the time between is not too long;
 2. if the only copy is in fast memory and it cannot stay: *evict*;
 3. *prefetch*: a copy whose length in time is near a preferred one, else alternately later and
    earlier ones, the first that finds space and copy time;
@@ -219,9 +219,7 @@ class _Assignment:
             return True
         return False
 
-    def _candidate_starts(
-        self, read: int, available: int, end: int, demand: int
-    ) -> Iterator[int]:
+    def _candidate_starts(self, read: int, available: int, end: int, demand: int) -> Iterator[int]:
         """Starts of a prefetch: the preferred one, then alternately later and earlier ones."""
         options = self.options
         # elapsed(a) falls as a grows, over a = available .. end - 1
@@ -232,8 +230,12 @@ class _Assignment:
         if not len(allowed) or not len(enough) or enough[-1] < allowed[0]:
             return
         earliest, latest = int(allowed[0]), int(enough[-1])
-        if self.space.best_fit(int(self.instance.pieces[self.instance.buffers[read]]),
-                               available + latest + 1, end) < 0:
+        if (
+            self.space.best_fit(
+                int(self.instance.pieces[self.instance.buffers[read]]), available + latest + 1, end
+            )
+            < 0
+        ):
             return
         wanted = options.preferred_overlap * demand
         preferred = earliest + int(np.abs(wanted - elapsed[earliest : latest + 1]).argmin())

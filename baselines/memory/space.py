@@ -84,9 +84,9 @@ def _is_free(table, offset, size, first, last):
 
 @njit(cache=True, error_model="numpy")
 def _best_fit(table, capacity, size, first, last, preferred):
-    if preferred >= 0 and preferred + size <= capacity:
-        if _is_free(table, preferred, size, first, last):
-            return preferred
+    inside = 0 <= preferred <= capacity - size
+    if inside and _is_free(table, preferred, size, first, last):
+        return preferred
     lows = np.empty(len(table) + 1, dtype=np.int64)
     highs = np.empty(len(table) + 1, dtype=np.int64)
     count = 0

@@ -45,7 +45,9 @@ def _example(
 #: Capacity: keeping the larger buffer saves 8, the smaller one 6. Optimum 6.
 CAPACITY = _example("capacity", [0, 0, 0, 0], [(4, [0, 3], True), (3, [1, 2], True)], 4)
 #: Supply: three weights whose copies fill the windows {0}, {1, 2}, {2, 3} to the last. Optimum 10.
-SUPPLY = _example("supply", [5, 1, 2, 1, 1], [(2, [1], False), (3, [3], False), (4, [4], False)], 10)
+SUPPLY = _example(
+    "supply", [5, 1, 2, 1, 1], [(2, [1], False), (3, [3], False), (4, [4], False)], 10
+)
 #: Compute bound: fast memory is worthless for the first buffer. Optimum 19.
 COMPUTE_BOUND = _example("compute-bound", [9, 9, 1], [(4, [0, 1], True), (3, [1, 2], True)], 4)
 #: Reuse against another buffer. Optimum 11.
@@ -57,6 +59,5 @@ FRAGMENTATION = _example(
 
 #: Every example by its name.
 EXAMPLES = {
-    example.name: example
-    for example in (CAPACITY, SUPPLY, COMPUTE_BOUND, REUSE, FRAGMENTATION)
+    example.name: example for example in (CAPACITY, SUPPLY, COMPUTE_BOUND, REUSE, FRAGMENTATION)
 }

@@ -1,7 +1,7 @@
 """Random programs with the shape of real ones, for training.
 
-A program is a chain of layers. Each reads the activation before, often a weight, and by structure an
-older activation, and writes a new one:
+A program is a chain of layers. Each reads the activation before, often a weight, and by structure
+an older activation, and writes a new one:
 
 * ``layered``: nothing older; * ``residual``: the activation a few layers back, once in a while;
 * ``unet``: in the second half the activation of the mirrored layer, sizes shrink and grow again;
@@ -15,7 +15,7 @@ Sizes, arithmetic per byte, and hardware are random; the capacity is a share of 
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -101,7 +101,7 @@ class MemoryGenerator:
         return self._on_hardware(f"{structure}-{instructions}", trace, share, rng)
 
     def _on_hardware(
-        self, name: str, trace: dict[str, np.ndarray], share: float, rng: np.random.Generator
+        self, name: str, trace: dict[str, Any], share: float, rng: np.random.Generator
     ) -> MemoryInstance:
         load = Trace(name, **trace).max_load
         traffic = np.zeros(len(trace["access_offsets"]) - 1)
@@ -205,12 +205,12 @@ def _layers(
     return layers, sizes, outputs
 
 
-def _trace(
-    layers: list[Layer], sizes: list[float], outputs: list[bool]
-) -> dict[str, np.ndarray]:
+def _trace(layers: list[Layer], sizes: list[float], outputs: list[bool]) -> dict[str, Any]:
     """Columns of a Trace."""
     buffers = [k for layer in layers for k in (*layer.reads, *layer.writes)]
-    writes = [w for layer in layers for w in [False] * len(layer.reads) + [True] * len(layer.writes)]
+    writes = [
+        w for layer in layers for w in [False] * len(layer.reads) + [True] * len(layer.writes)
+    ]
     counts = [len(layer.reads) + len(layer.writes) for layer in layers]
     size = np.maximum(np.array(sizes) * UNIT_BYTES, 1).astype(np.int64)
     index = np.array(buffers, dtype=np.int32)

@@ -532,7 +532,7 @@ class _Columns:
         if kind == "reads" and tensors.inputs.get(buffer) is False:
             raise InstanceError(
                 f"{where}: read before its first write, expected the write first (a live range "
-                "cannot end before it begins), or \"input\": true"
+                'cannot end before it begins), or "input": true'
             )
 
 
@@ -560,7 +560,7 @@ def vector(values: ArrayLike, name: str, dtype: type[np.generic]) -> NDArray[Any
         what = "true or false" if dtype is np.bool_ else "integers of at most 64 bits"
         raise InstanceError(f"{name}: found {reprlib.repr(values)}, expected a vector of {what}")
     if array.size and dtype is not np.bool_:
-        limits = np.iinfo(dtype)
+        limits: Any = np.iinfo(dtype)
         if array.min() < limits.min or array.max() > limits.max:
             raise InstanceError(
                 f"{name}: found {array.min()} to {array.max()}, expected values within "

@@ -832,7 +832,7 @@ def decode(state, row, wishes, placement):
 
     Args:
         state, row: loaded; the row is left at the end of the game.
-        wishes: (accesses,) int8: 1 for fast memory, 0 for slow, -1 for what the rule of trials says.
+        wishes: (accesses,) int8: 1 for fast memory, 0 for slow, -1 for what the rule says.
         placement: index into PLACEMENTS.
     """
     _begin(state, row, 0)
@@ -849,7 +849,7 @@ def decode(state, row, wishes, placement):
 
 
 @njit(cache=True, error_model="numpy")
-def improve(state, row, wishes, best, rounds, placement, seed):
+def improve(state, row, wishes, best, rounds, placement, rng):
     """Change wishes at random and keep what does not make the plan slower; returns its latency.
 
     A change takes an access and gives it, and in half of the cases also some accesses of the same
@@ -861,19 +861,18 @@ def improve(state, row, wishes, best, rounds, placement, seed):
         best: latency of the given wishes.
         rounds: number of changes that are tried.
         placement: index into PLACEMENTS.
-        seed: of the random numbers.
+        rng: numpy Generator.
     """
-    np.random.seed(seed)
     accesses = state.constants[row, ACCESSES]
     changed = np.empty(2 * accesses, dtype=np.int64)
     old = np.empty(2 * accesses, dtype=np.int8)
     for _ in range(rounds):
         count = 0
-        centre = np.random.randint(accesses)
-        for _ in range(1 + np.random.randint(3)):
-            i = min(max(centre + np.random.randint(-12, 13), 0), accesses - 1)
-            wish = 1 - max(wishes[i], 0) if np.random.random() < 0.8 else -1
-            run = 1 if np.random.random() < 0.5 else 1 + np.random.randint(4)
+        centre = rng.integers(0, accesses)
+        for _ in range(rng.integers(1, 4)):
+            i = min(max(centre + rng.integers(-12, 13), 0), accesses - 1)
+            wish = 1 - max(wishes[i], 0) if rng.random() < 0.8 else -1
+            run = 1 if rng.random() < 0.5 else rng.integers(1, 5)
             while i >= 0 and run > 0 and count < len(changed):
                 changed[count], old[count] = i, wishes[i]
                 wishes[i] = wish

@@ -123,11 +123,11 @@ class MemoryProblem(Problem[MemoryInstance]):
             "trial": (candidates,),
             "scratch": (instructions + 1, 2),
         }
-        return State(
-            forced=np.zeros((batch, buffers), dtype=np.int8),
-            **{field: np.zeros((batch, *shape), dtype=np.int64) for field, shape in integers.items()},
-            **{field: np.zeros((batch, *shape)) for field, shape in numbers.items()},
-        )
+        arrays: dict[str, Any] = {
+            **{name: np.zeros((batch, *shape), dtype=np.int64) for name, shape in integers.items()},
+            **{name: np.zeros((batch, *shape)) for name, shape in numbers.items()},
+        }
+        return State(forced=np.zeros((batch, buffers), dtype=np.int8), **arrays)
 
     def load(
         self, state: State, observation: Observation, row: int, instance: MemoryInstance

@@ -1,11 +1,10 @@
 """Programs without hardware, and hardware: together a memory-mapping instance."""
 
 import dataclasses
-
 from dataclasses import dataclass
 from importlib import resources
 from types import MappingProxyType
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,7 +162,7 @@ def load_program(name: str) -> Program:
 
 
 def scaled(instance: MemoryInstance, factor: int) -> MemoryInstance:
-    """The same instance in other units of memory: sizes, capacity and bandwidths times ``factor``."""
+    """The same in other units of memory: sizes, capacity and bandwidths times ``factor``."""
     bandwidths = ("slow_bandwidth", "fast_read_bandwidth", "fast_write_bandwidth", "copy_bandwidth")
     return dataclasses.replace(
         instance,
@@ -173,5 +172,3 @@ def scaled(instance: MemoryInstance, factor: int) -> MemoryInstance:
         alignment=instance.alignment * factor,
         **{name: getattr(instance, name) * factor for name in bandwidths},
     )
-
-

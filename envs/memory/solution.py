@@ -98,7 +98,7 @@ class MemoryPlan:
     @property
     def fast(self) -> NDArray[np.bool_]:
         """(accesses,) which are served from fast memory."""
-        return self.actions != DROP
+        return self.actions != DROP  # type: ignore[no-any-return]
 
     def objective(self, instance: MemoryInstance) -> float:
         """Latency of the program under the instance's copy model, stalls included."""
@@ -121,9 +121,10 @@ class MemoryPlan:
             if self.actions[access] == DROP:
                 if not in_slow_before:
                     found.append((access, times[buffer]))
-            elif following[access] < 0 and instance.outputs[buffer]:
-                if instance.writes[access] or not in_slow_before:
-                    found.append((access, times[buffer]))
+                continue
+            ends = following[access] < 0 and instance.outputs[buffer]
+            if ends and (instance.writes[access] or not in_slow_before):
+                found.append((access, times[buffer]))
         return found
 
     def _content(self, instance: MemoryInstance) -> Iterator[tuple[int, bool]]:
@@ -232,12 +233,13 @@ class MemoryPlan:
                     )
             elif not write and not was_fast:
                 yield f"{where}: no-copy, but it is not in fast memory since the access before"
-            elif not write or (was_fast and times[before] == times[access]):
-                if offset != self.offsets[before]:
-                    yield (
-                        f"{where}: found at offset {offset}, expected {self.offsets[before]} "
-                        "as at the access before"
-                    )
+            elif (not write or (was_fast and times[before] == times[access])) and (
+                offset != self.offsets[before]
+            ):
+                yield (
+                    f"{where}: found at offset {offset}, expected {self.offsets[before]} "
+                    "as at the access before"
+                )
 
     def _overlaps(self, instance: MemoryInstance) -> list[str]:
         """Buffers that take up the same bytes at the same time."""
@@ -255,9 +257,7 @@ class MemoryPlan:
             for j in (meets + i + 1).tolist():
                 if len(found) < LISTED:
                     one, other = rectangles[i], rectangles[j]
-                    found.append(
-                        f"{_shown(instance, one)} and {_shown(instance, other)} overlap"
-                    )
+                    found.append(f"{_shown(instance, one)} and {_shown(instance, other)} overlap")
         return found
 
     def _overdrawn(self, instance: MemoryInstance) -> list[str]:

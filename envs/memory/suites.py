@@ -84,9 +84,7 @@ def _programs(
 ) -> list[MemoryInstance]:
     programs = [load_program(name) for name in names]
     return [
-        program.on(hardware, share, copy_model)
-        for program in programs
-        for share in CAPACITY_SHARES
+        program.on(hardware, share, copy_model) for program in programs for share in CAPACITY_SHARES
     ]
 
 

@@ -89,9 +89,7 @@ def trace_module(
         operations = _fused(operations, results)
     if not operations:
         raise InstanceError(f"{type(module).__name__}: found no operator, expected at least 1")
-    return _program(
-        operations, results, builder, name or type(module).__name__.lower(), family
-    )
+    return _program(operations, results, builder, name or type(module).__name__.lower(), family)
 
 
 def _inference_graph(
@@ -119,12 +117,12 @@ def _training_graph(
     """The same with gradients."""
     from torch._decomp import core_aten_decompositions
     from torch._subclasses.fake_tensor import FakeTensorMode
-    from torch.fx.experimental.proxy_tensor import make_fx
     from torch.func import functional_call
+    from torch.fx.experimental.proxy_tensor import make_fx
 
     parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
-    fixed = {n: p for n, p in module.named_parameters() if not p.requires_grad}
-    fixed |= dict(module.named_buffers())
+    fixed: dict[str, Tensor] = {n: p for n, p in module.named_parameters() if not p.requires_grad}
+    fixed.update(module.named_buffers())
     if not parameters:
         raise InstanceError(f"{type(module).__name__}: found no parameter to train")
 
@@ -422,5 +420,3 @@ def load_factory(target: str) -> tuple[nn.Module, tuple[Any, ...]]:
             "torch.nn.Module and a tuple of example inputs"
         )
     return module, tuple(arguments)
-
-

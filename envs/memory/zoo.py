@@ -82,7 +82,7 @@ class Experts(nn.Module):
         inputs = torch.einsum("ter,td->erd", send, flat)
         hidden = functional.relu(torch.bmm(inputs, self.up))
         results = torch.einsum("ter,erd->td", send, torch.bmm(hidden, self.down))
-        return (results * gate[:, None]).view_as(x)
+        return (results * gate[:, None]).view_as(x)  # type: ignore[no-any-return]
 
 
 class Transformer(nn.Module):
@@ -257,13 +257,11 @@ class LSTM(nn.Module):
         for step in range(tokens.shape[1]):
             x = inputs[:, step]
             for layer, gate in enumerate(self.gates):
-                x, cell = state[layer]
-                total = gate(torch.cat([inputs[:, step] if layer == 0 else below, x], dim=1))
-                forget, enter, emit, new = total.chunk(4, dim=1)
+                hidden, cell = state[layer]
+                forget, enter, emit, new = gate(torch.cat([x, hidden], dim=1)).chunk(4, dim=1)
                 cell = torch.sigmoid(forget) * cell + torch.sigmoid(enter) * torch.tanh(new)
                 x = torch.sigmoid(emit) * torch.tanh(cell)
                 state[layer] = (x, cell)
-                below = x
         return self.head(x)  # type: ignore[no-any-return]
 
 

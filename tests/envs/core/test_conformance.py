@@ -728,7 +728,10 @@ def test_vector_wrappers_of_gymnasium_work(case: Case, mode: AutoresetMode) -> N
         if mode is AutoresetMode.SAME_STEP:
             assert info["final_obs"] in env.single_observation_space
             metrics = info["final_info"]
-        start, objective = metrics.get("initial_bound", metrics["lower_bound"]), metrics["objective"]
+        start, objective = (
+            metrics.get("initial_bound", metrics["lower_bound"]),
+            metrics["objective"],
+        )
         assert info["episode"]["r"] * start == pytest.approx(start - objective)
 
 
