@@ -65,12 +65,14 @@ class LocalSearch:
         Returns:
             The best plan; ``details`` has ``improvements`` as (seconds, latency) and ``rounds``.
         """
-        started = time.perf_counter()
-        limit = time_limit(self.time_limit_s, time_limit_s)
         problem = MemoryProblem.for_instances([instance], placement=self.placement)
         placement = kernel.PLACEMENTS.index(self.placement)
         state, observation = problem.allocate(1), problem.spec.allocate(1)
         problem.load(state, observation, 0, instance)
+        nothing: NDArray[np.int8] = np.zeros(instance.num_accesses, dtype=np.int8)
+        kernel.improve(state, 0, nothing, 0, 0, placement, rng)  # compiles: not on the clock
+        started = time.perf_counter()
+        limit = time_limit(self.time_limit_s, time_limit_s)
         given: MemoryPlan | None = None
         wishes: NDArray[np.int8] = np.full(instance.num_accesses, -1, dtype=np.int8)
         if self.start is not None:

@@ -277,12 +277,23 @@ def test_strict_goes_back_and_keeps_the_buffer_in_slow_memory() -> None:
 
 
 def test_copies_can_start_earlier() -> None:
-    """The third copy of the example can begin one or three instructions before the read."""
-    env = make_env(instance=SUPPLY, copy_start="choice")
-    env.reset()
-    env.step(2)
-    _, _, _, _, info = env.step(2)
-    assert info["action_mask"].tolist() == [1, 0, 1, 1, 0]
+    """A copy that fits into one instruction, or starts two or six instructions before that."""
+    names = {"tensors": [{"name": "w", "size": 3}], "capacity": 3, "bandwidth": {"slow": 1}}
+    idle = [{"compute": 5} for _ in range(7)]
+    program = {"kind": "memory-mapping", "version": 1, **names}
+    program["bandwidth"] = {"slow": 1, "copy": 1}
+    program["instructions"] = [*idle, {"compute": 0, "reads": ["w"]}]
+    env = make_env(instance=MemoryInstance.from_dict(program), copy_start="choice")
+    starts = []
+    for action in (2, 3, 4):
+        _, info = env.reset()
+        assert info["action_mask"].tolist() == [1, 0, 1, 1, 1]
+        env.step(action)
+        plan = env.solution()
+        assert isinstance(plan, MemoryPlan)
+        plan.validate(MemoryInstance.from_dict(program))
+        starts.append(int(plan.starts[0]))
+    assert starts == [5, 3, -1]
 
 
 def test_lookahead_reports_the_latency_of_the_trials() -> None:
