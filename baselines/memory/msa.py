@@ -15,7 +15,7 @@ What differs from XLA: evictions are not asynchronous in this game but make the 
 so a buffer that would have to be evicted is left where its accesses so far save more than that, and
 kept out of fast memory else ("uncommit"); fast memory is empty when the program starts, so there is
 no prefetch across programs; outputs are written to slow memory; there are no loops, slices, pinned
-or coloured buffers.
+or coloured buffers. Chunks are not repacked and a buffer is tried once, XLA's defaults.
 """
 
 import time
@@ -44,7 +44,6 @@ class MemorySpaceAssignment:
         scale: what the benefit of a buffer is divided by: the root of its size (XLA's default), its
             size, or nothing.
         order: ``"score"``, or ``"size"`` for the order without cost analysis.
-        repacks: times that all chunks may be placed anew when no place is found.
         name: for tables.
 
     Raises:
@@ -56,11 +55,10 @@ class MemorySpaceAssignment:
     max_overlap: float = 10.0
     scale: Literal["root", "size", "none"] = "root"
     order: Literal["score", "size"] = "score"
-    repacks: int = 0
     name: str = field(default="msa", init=False)
 
     def __post_init__(self) -> None:
-        for name in ("min_overlap", "preferred_overlap", "max_overlap", "repacks"):
+        for name in ("min_overlap", "preferred_overlap", "max_overlap"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name}: found {getattr(self, name)}, expected at least 0")
 
@@ -92,7 +90,6 @@ class _Assignment:
         self.benefits, self.savings = _benefits(instance)
         self.space = Space(self.capacity, 2 * count + 2)
         self.copies = CopyResource(latencies, count + 1)
-        self.repacks = options.repacks
 
     def run(self) -> MemoryPlan:
         """The plan."""
@@ -195,8 +192,6 @@ class _Assignment:
             if place >= 0:
                 self.space.add(place, size, begin, end)
                 return place
-        if self._repack(size, begin, end):
-            return self._stay(buffer, before, reads[:1], offset, first_segment)
         return -1
 
     def _prefetch(
@@ -230,13 +225,9 @@ class _Assignment:
         if not len(allowed) or not len(enough) or enough[-1] < allowed[0]:
             return
         earliest, latest = int(allowed[0]), int(enough[-1])
-        if (
-            self.space.best_fit(
-                int(self.instance.pieces[self.instance.buffers[read]]), available + latest + 1, end
-            )
-            < 0
-        ):
-            return
+        size = int(self.instance.pieces[self.instance.buffers[read]])
+        if self.space.best_fit(size, available + latest + 1, end) < 0:
+            return  # not even the shortest copy has a place
         wanted = options.preferred_overlap * demand
         preferred = earliest + int(np.abs(wanted - elapsed[earliest : latest + 1]).argmin())
         yield available + preferred
@@ -256,10 +247,6 @@ class _Assignment:
         for copy in undo[1]:
             self.copies.remove(*copy)
         self.actions[accesses], self.starts[accesses], self.offsets[accesses] = DROP, -1, -1
-
-    def _repack(self, size: int, first: int, last: int) -> bool:
-        """No repacking unless asked for; True when a place has been found by it."""
-        return False
 
 
 def _benefits(instance: MemoryInstance) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

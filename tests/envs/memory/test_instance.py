@@ -136,7 +136,7 @@ def test_other_mistakes():
     with pytest.raises(InstanceError, match="buffer 7, expected 0 to 1"):
         replace(REUSE, buffers=np.array([0, 7, 1, 0]))
     with pytest.raises(InstanceError, match="follows a write of the same instruction"):
-        replace(CAPACITY, access_offsets=np.array([0, 2, 2, 3, 4]))
+        replace(CAPACITY, access_offsets=np.array([0, 1, 3, 3, 4]))
     with pytest.raises(InstanceError, match="use a coarser time unit"):
         replace(REUSE, compute=np.full(6, 2**50))
     with pytest.raises(UsageError, match="instructions: found 1"):
