@@ -21,6 +21,7 @@ _ENVIRONMENTS = {
         "make_env",
         "make_vector_env",
     ),
+    "makespan/MemoryMapping-v0": ("makespan.envs.memory.family", "make_env", "make_vector_env"),
 }
 
 
@@ -36,6 +37,7 @@ def _lazy(module: str) -> Callable[[], Family]:
 FAMILIES: dict[str, Callable[[], Family]] = {
     "dag": _lazy("makespan.envs.dag.family"),
     "jobshop": _lazy("makespan.envs.jobshop.family"),
+    "memory": _lazy("makespan.envs.memory.family"),
     "offsets": _lazy("makespan.envs.offsets.family"),
 }
 
