@@ -9,6 +9,7 @@ from makespan.envs.core.family import Family
 
 #: Environment id -> module, maker of the single environment, maker of the vector environment.
 _ENVIRONMENTS = {
+    "makespan/DagScheduling-v0": ("makespan.envs.dag.family", "make_env", "make_vector_env"),
     "makespan/JobShop-v0": ("makespan.envs.jobshop.family", "make_env", "make_vector_env"),
     "makespan/FlexibleJobShop-v0": (
         "makespan.envs.jobshop.family",
@@ -27,7 +28,10 @@ def _lazy(module: str) -> Callable[[], Family]:
 
 
 #: Families by the word on the command line; calling an entry imports the family.
-FAMILIES: dict[str, Callable[[], Family]] = {"jobshop": _lazy("makespan.envs.jobshop.family")}
+FAMILIES: dict[str, Callable[[], Family]] = {
+    "dag": _lazy("makespan.envs.dag.family"),
+    "jobshop": _lazy("makespan.envs.jobshop.family"),
+}
 
 for _id, (_module, _single, _vector) in _ENVIRONMENTS.items():
     gymnasium.register(
