@@ -293,7 +293,7 @@ def _load_costs(state, row):
 def _load_paths(state, row):
     """Expected longest paths with communication, the best cluster each time."""
     num_clusters = state.sizes[row, CLUSTERS]
-    state.times[row, :, AFTER] = 0
+    state.times[row, :, :, AFTER] = 0
     for j in range(state.sizes[row, TYPES]):
         first, end = state.types[row, j, OFFSET], state.types[row, j + 1, OFFSET]
         longest = 0

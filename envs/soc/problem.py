@@ -268,7 +268,7 @@ class StreamProblem(Problem[StreamInstance]):
                 :2
             ].tolist()
             open_ = state.instances[row, job * width : job * width + end - first, kernel.START] < 0
-            longest = state.times[row, first:end, kernel.COST].max(axis=1)[open_]
+            longest = state.times[row, first:end, :, kernel.COST].max(axis=1)[open_]
             factor = np.maximum(state.factor[row, job, : end - first][open_], 1.0)
             last += int(np.floor(longest * factor + 1.5).sum())
             edges = slice(
