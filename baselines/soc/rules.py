@@ -9,7 +9,11 @@ Sources: ETF Hwang et al. 1989 and, as here by the earliest *end*, DS3 (with com
 also the min-min heuristic with communication); EFT, MET and STF DS3; MCT, min-min, max-min and
 sufferage Maheswaran et al. 1999 (machine ready time and execution only, so communication is left
 out); HEFT's upward rank Topcuoglu et al. 2002, here computed on the job's whole graph and applied
-to whatever is ready; SRPT Schrage 1968, here by the longest path left of the job.
+to whatever is ready; SRPT Schrage 1968, here by the longest path left of the job; least-work is the list scheduler that
+serves jobs by the expected work left, each task where it ends first.
+
+Bound late, ETF and least-work plan for all ready tasks at every event, busy processors included,
+and do what the plan starts now; the others ask only whether a task's processor is free.
 """
 
 from collections.abc import Callable, Mapping
@@ -45,10 +49,20 @@ class View(NamedTuple):
     job_end: Ints  # (R, A) expected completion of the job
     busy: NDArray[np.bool_]  # (R, A) whether the processor runs a task
     bound_now: Ints  # (R, A) tasks bound to the processor since time last moved
-    planned: NDArray[np.bool_]  # (R, A) whether ETF's plan binds the task there now
+    work_left: Ints  # (R, A) shortest durations of the job's tasks that are not bound
+    by_end: NDArray[np.bool_]  # (R, A) whether ETF's plan binds the task there now
+    by_work: NDArray[np.bool_]  # (R, A) the same for the plan by least work left
 
 
-def view(state: State, rows: NDArray[np.int64], binding: str) -> View:
+def _planned(look: Ints, processor: Ints, order: int) -> NDArray[np.bool_]:
+    """Whether the plan of that order binds the task to the processor now."""
+    plan = look[..., order * kernel.PLAN_COLUMNS :]
+    return (plan[..., kernel.PLAN_NOW] == 1) & (  # type: ignore[no-any-return]
+        plan[..., kernel.PLAN_ON] == processor
+    )
+
+
+def view(state: State, rows: NDArray[np.int64]) -> View:
     """The candidates of ``rows``; entries beyond the last candidate mean nothing."""
     row = rows[:, None]
     candidates = state.candidates[rows].astype(np.int64)
@@ -63,7 +77,6 @@ def view(state: State, rows: NDArray[np.int64], binding: str) -> View:
     cost = state.times[row, task, cluster, kernel.COST].astype(np.int64)
     free = state.processors[row, processor, kernel.FREE]
     now = state.totals[rows, kernel.NOW, None]
-    planned = (look[..., kernel.PLAN_NOW] == 1) & (look[..., kernel.PLAN_ON] == processor)
     return View(
         place=place,
         processor=processor,
@@ -78,7 +91,9 @@ def view(state: State, rows: NDArray[np.int64], binding: str) -> View:
         job_end=state.jobs[row, job, kernel.EXPECTED_ALL].astype(np.int64),
         busy=state.processors[row, processor, kernel.RUNNING] >= 0,
         bound_now=state.processors[row, processor, kernel.BOUND_NOW].astype(np.int64),
-        planned=planned & (binding == "late"),
+        work_left=state.jobs[row, job, kernel.WORK_LEFT].astype(np.int64),
+        by_end=_planned(look, processor, kernel.BY_END),
+        by_work=_planned(look, processor, kernel.BY_WORK),
     )
 
 
@@ -114,7 +129,7 @@ def _sufferage(v: View) -> tuple[NDArray[Any], ...]:
 #: fastest cluster as DS3 does (MET: an idle one, then one that got the fewest tasks in this
 #: invocation, whatever the queues; STF: always the first).
 RULES: dict[str, Rule] = {
-    "etf": Rule(lambda v: (v.end, v.place), wants=lambda v: v.planned),
+    "etf": Rule(lambda v: (v.end, v.place), wants=lambda v: v.by_end),
     "eft": Rule(lambda v: (v.place, v.end)),
     "met": Rule(lambda v: (v.place, v.cost, v.end), wants=_on_fastest),
     "mct": Rule(lambda v: (v.place, v.ready_end)),
@@ -124,6 +139,7 @@ RULES: dict[str, Rule] = {
     "sufferage": Rule(_sufferage),
     "heft": Rule(lambda v: (-v.rank, v.place, v.end)),
     "srpt": Rule(lambda v: (v.job_end, -v.rank, v.end)),
+    "least-work": Rule(lambda v: (v.work_left, v.end), wants=lambda v: v.by_work),
     "affinity": Rule(lambda v: (v.place, v.arrival, v.end), wants=lambda v: v.arrival >= 0),
     "ds3-met": Rule(
         lambda v: (v.place, v.cost, v.busy, v.bound_now),
@@ -166,7 +182,7 @@ class RulePolicy(ScorePolicy):
         legal = observation.action_mask[rows] > 0
         used = int(state.totals[rows, kernel.CANDIDATES].max())
         binding = problem.options()["binding"]
-        v = view(state, rows, binding)
+        v = view(state, rows)
         v = View(*(entry[:, :used] for entry in v))
         rule = RULES[self.name]
         unwanted = np.zeros((len(rows), used))

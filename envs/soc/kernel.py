@@ -103,9 +103,12 @@ CANDIDATE_FEATURES = (
     "own_loss",  # what this task loses on its second cluster
     "fastest",  # 1 if no cluster is faster for the task
     "fastest_wait",  # earliest end on the fastest cluster - end
-    "planned",  # 1 if ETF would do this now
-    "plan_gain",  # end of the task in ETF's plan - end
+    "etf",  # 1 if the list scheduler ETF would do this now
+    "etf_gain",  # end of the task in its plan - end
+    "least_work",  # 1 if the list scheduler by least work left would do this now
+    "least_work_gain",
     "general",  # share of all tasks that the cluster can run
+    "job_work_excess",  # work left of the job - least of any ready task's job
     "wait",  # 1 for waiting
 )
 GLOBAL_FEATURES = (
@@ -190,8 +193,11 @@ CLUSTER_OF, RUNNING, QUEUE, FREE, BOUND_NOW, PLAN_FREE = range(PROCESSOR_COLUMNS
 #: Columns of ``candidates``: index into ``ready``, processor, expected start and end.
 PLACE, PROCESSOR, BEGIN, FINISH = range(CANDIDATE_COLUMNS := 4)
 #: Columns of ``look``: earliest expected end and where, earliest on another cluster; end and place
-#: in ETF's plan, and 1 if the plan binds it now.
-BEST_END, BEST_ON, SECOND_END, PLAN_END, PLAN_ON, PLAN_NOW = range(LOOK_COLUMNS := 6)
+#: in the plan by end, and 1 if it binds the task now; then the same in the plan by work.
+BEST_END, BEST_ON, SECOND_END, PLAN_END, PLAN_ON, PLAN_NOW = range(6)
+BY_END, BY_WORK = range(2)
+PLAN_COLUMNS = 3
+LOOK_COLUMNS = 3 + 2 * PLAN_COLUMNS
 #: Columns of ``survey``, see ``_survey``.
 IDLE, FIRST_FREE, NEXT_FREE, DEMAND, RIVALS, COMING, LOSS, SECOND_LOSS, GENERAL = range(
     SURVEY_COLUMNS := 9
@@ -867,27 +873,37 @@ def _soonest(state, row, i, t, free, now):
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
-def _plan(state, row, ready_count):
-    """What ETF would do with the ready tasks: again and again the earliest end of any."""
+def _plan(state, row, ready_count, order):
+    """What a list scheduler would do with the ready tasks, each to its earliest end in turn.
+
+    Args:
+        state, row: which stream.
+        ready_count: number of ready tasks.
+        order: BY_END takes the task that ends first (ETF), BY_WORK a task of the job with the least
+            work left.
+    """
     width = state.factor.shape[2]
     now = np.int32(state.totals[row, NOW])
-    free, plan_end, plan_on = (
-        state.processors[row, :, PLAN_FREE],
-        state.look[row, :, PLAN_END],
-        state.look[row, :, PLAN_ON],
-    )
-    plan_now = state.look[row, :, PLAN_NOW]
+    free, look = state.processors[row, :, PLAN_FREE], state.look[row]
+    plan_end = look[:, PLAN_END + order * PLAN_COLUMNS]
+    plan_on = look[:, PLAN_ON + order * PLAN_COLUMNS]
+    plan_now = look[:, PLAN_NOW + order * PLAN_COLUMNS]
     for p in range(state.sizes[row, PROCESSORS]):
         free[p] = state.processors[row, p, FREE]
     for i in range(ready_count):
-        plan_end[i] = state.look[row, i, BEST_END]
-        plan_on[i] = state.look[row, i, BEST_ON]
+        plan_end[i] = look[i, BEST_END]
+        plan_on[i] = look[i, BEST_ON]
         plan_now[i] = -1
     for _ in range(ready_count):
-        chosen = -1
+        chosen, least = -1, _NEVER
         for i in range(ready_count):
-            if plan_now[i] < 0 and (chosen < 0 or plan_end[i] < plan_end[chosen]):
-                chosen = i
+            if plan_now[i] >= 0:
+                continue
+            key = plan_end[i]
+            if order == BY_WORK:
+                key = state.jobs[row, state.ready[row, i] // width, WORK_LEFT]
+            if chosen < 0 or key < least:
+                chosen, least = i, key
         p = plan_on[chosen]
         # bound now if the processor has nothing to do, neither really nor in the plan
         plan_now[chosen] = (
@@ -929,10 +945,11 @@ def _observe(state, observation, row, binding):
     ready_count = totals[SURVEYED]
     next_end = _survey(state, row, ready_count)
     if binding == LATE:
-        _plan(state, row, ready_count)
+        _plan(state, row, ready_count, BY_END)
+        _plan(state, row, ready_count, BY_WORK)
     ready, cluster = state.ready[row], state.survey[row]
     job_path = state.jobs[row, :, EXPECTED_ALL]
-    earliest, least_left, highest_rank = _NEVER, _NEVER, 1e-9
+    earliest, least_left, least_work, highest_rank = _NEVER, _NEVER, _NEVER, 1e-9
     ready_work = f32(0)
     for i in range(ready_count):
         u = ready[i]
@@ -940,6 +957,7 @@ def _observe(state, observation, row, binding):
         t = state.types[row, state.jobs[row, n, TYPE], OFFSET] + u % width
         earliest = min(earliest, state.look[row, i, BEST_END])
         least_left = min(least_left, job_path[n] - now)
+        least_work = min(least_work, state.jobs[row, n, WORK_LEFT])
         highest_rank = max(highest_rank, state.rank[row, t])
         ready_work += f32(state.tasks[row, t, SHORTEST])
     nodes[0, 0], nodes[0, 1], nodes[0, 2] = wait_node, -1, -1
@@ -967,6 +985,7 @@ def _observe(state, observation, row, binding):
         cores = state.first_processor[row, k + 1] - state.first_processor[row, k]
         is_fastest = state.tasks[row, t, FASTEST] == k
         left = job_path[n] - now
+        work = state.jobs[row, n, WORK_LEFT]
         age = now - state.jobs[row, n, ENTERED]
         behind = state.times[row, t, k, AFTER]
         c[0] = f32(cost) * unit
@@ -986,7 +1005,7 @@ def _observe(state, observation, row, binding):
         c[14] = f32(left - least_left) * unit
         c[15] = f32(age) * unit
         c[16] = f32(age + left) / f32(max(state.types[row, j, PATH], 1))
-        c[17] = f32(state.jobs[row, n, WORK_LEFT]) * unit
+        c[17] = f32(work) * unit
         tasks = state.types[row, j + 1, OFFSET] - first_task
         c[18] = f32(1) - f32(state.jobs[row, n, TASKS_LEFT]) / f32(tasks)
         c[19] = f32(state.rank[row, t] / highest_rank)
@@ -1015,12 +1034,17 @@ def _observe(state, observation, row, binding):
         c[30] = is_fastest
         c[31] = f32(_fastest_end(state, row, i, t, now) - end) * unit
         if binding == LATE:
-            c[32] = state.look[row, i, PLAN_NOW] == 1 and state.look[row, i, PLAN_ON] == p
-            c[33] = f32(state.look[row, i, PLAN_END] - end) * unit
+            for order in range(2):
+                look = state.look[row, i, PLAN_END + order * PLAN_COLUMNS :]
+                c[32 + 2 * order] = look[2] == 1 and look[1] == p
+                c[33 + 2 * order] = f32(look[0] - end) * unit
         else:
             c[32] = end == earliest
             c[33] = f32(earliest - end) * unit
-        c[34] = state.survey[row, k, GENERAL]
+            c[34] = work == least_work and end == best
+            c[35] = 0
+        c[36] = state.survey[row, k, GENERAL]
+        c[37] = f32(work - least_work) * unit
     _observe_nodes(state, observation, row, ready_count)
     g = observation.globals[row]
     num_processors = state.sizes[row, PROCESSORS]
