@@ -16,6 +16,7 @@ _ENVIRONMENTS = {
         "make_flexible_env",
         "make_flexible_vector_env",
     ),
+    "makespan/SoC-v0": ("makespan.envs.soc.family", "make_env", "make_vector_env"),
 }
 
 
@@ -31,6 +32,7 @@ def _lazy(module: str) -> Callable[[], Family]:
 FAMILIES: dict[str, Callable[[], Family]] = {
     "dag": _lazy("makespan.envs.dag.family"),
     "jobshop": _lazy("makespan.envs.jobshop.family"),
+    "soc": _lazy("makespan.envs.soc.family"),
 }
 
 for _id, (_module, _single, _vector) in _ENVIRONMENTS.items():

@@ -241,12 +241,12 @@ class StreamProblem(Problem[StreamInstance]):
         """A Gantt chart of the tasks that have started."""
         from makespan.envs.soc.render import rgb_array
 
-        num_jobs, _, _, _, num_clusters, num_processors, *_ = state.sizes[row].tolist()
+        scheduled = self.scheduled(state, row)
         return rgb_array(
-            self.scheduled(state, row),
-            num_jobs=num_jobs,
-            num_processors=num_processors,
-            now=int(state.totals[row, kernel.NOW]),
+            scheduled,
+            types=state.jobs[row, scheduled["jobs"], kernel.TYPE],
+            num_types=int(state.sizes[row, kernel.TYPES]),
+            num_processors=int(state.sizes[row, kernel.PROCESSORS]),
         )
 
     def worst_case_reward(self, state: State, row: int) -> float:
