@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from makespan.baselines.random import RandomPolicy
+from makespan.baselines.soc.clairvoyant import Clairvoyant
 from makespan.baselines.soc.rules import RULES, RulePolicy
 from makespan.envs.core.observation import ObservationSpec
 
@@ -26,6 +27,7 @@ def _trained(checkpoint: str = "", device: str = "cpu") -> Any:
 
 POLICIES: Mapping[str, Callable[..., Any]] = {
     **{rule: partial(RulePolicy, rule) for rule in RULES},
+    "clairvoyant": Clairvoyant,
     "random": RandomPolicy,
     "pretrained": _trained,
 }
