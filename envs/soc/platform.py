@@ -17,13 +17,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib import resources
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
 from makespan.envs.core.files import parse_json
+
+if TYPE_CHECKING:
+    from makespan.envs.dag.instance import TaskGraphInstance
 
 #: Largest time, volume or bandwidth in a file: kernels count time in 32-bit integers.
 MAX_NUMBER = 2**24
@@ -227,6 +230,34 @@ class Platform:
         )
 
     # ------------------------------------------------------------------ variants, plain data
+
+    def task_graph(self, job_type: str) -> "TaskGraphInstance":
+        """One job alone as the static problem of the family ``dag``, with the same processors.
+
+        Raises:
+            UnknownNameError: for an unknown job type.
+            InstanceError: when data would take time on one processor, which that problem excludes.
+        """
+        from makespan.envs.dag.instance import TaskGraphInstance
+
+        if job_type not in self.job_names:
+            raise UnknownNameError("job type", job_type, self.job_names)
+        job = self.job_names.index(job_type)
+        first, end = self.task_offsets[job : job + 2].tolist()
+        edges = self.edges[(self.edges[:, 0] >= first) & (self.edges[:, 0] < end)]
+        if (edges[:, 2] >= self.same_core_bandwidth).any():
+            raise InstanceError(f"{self.name}, {job_type}: data take time on the same processor")
+        cluster = self.cluster_of
+        return TaskGraphInstance.from_arrays(
+            self.cost[first:end][:, cluster],
+            edges[:, :2] - first,
+            edges[:, 2],
+            # a cluster of one processor needs no bandwidth within
+            np.maximum(self.bandwidths, 1)[np.ix_(cluster, cluster)],
+            f"{self.name}-{job_type}",
+            self.task_names[first:end],
+            self.processor_names,
+        )
 
     def at(self, frequencies: Mapping[str, int]) -> "Platform":
         """The platform with some clusters at another operating point.
