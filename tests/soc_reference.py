@@ -1,6 +1,7 @@
 """Streams on a system on chip in plain Python, microsecond by microsecond, from the definitions."""
 
 import math
+import random
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from itertools import product
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from makespan.envs.soc.instance import StreamInstance
-from makespan.envs.soc.platform import Cluster, JobType, Platform
+from makespan.envs.soc.platform import Cluster, JobType, Platform, load_platform
 from makespan.envs.soc.solution import StreamSolution
 
 
@@ -264,4 +265,16 @@ def random_stream(rng: np.random.Generator) -> StreamInstance:
         noise=noise,
         cap=cap,
         horizon=horizon,
+    )
+
+
+def ds3_stream(scale: int, seed: int) -> StreamInstance:
+    """DS3's own draws: job types from numpy's legacy generator, gaps from Python's."""
+    platform = load_platform("ds3-default")
+    legacy = np.random.RandomState(seed)
+    types = [legacy.choice(6, 1, p=platform.probability)[0] for _ in range(100)]
+    python = random.Random(seed)
+    gaps = [0] + [int(python.expovariate(1 / scale)) for _ in range(99)]
+    return StreamInstance(
+        f"ds3-{scale}-{seed}", platform, np.array(types), np.array(gaps), np.ones((100, 34)), cap=12
     )

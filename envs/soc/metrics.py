@@ -1,10 +1,11 @@
 """Figures of a schedule of a stream besides its mean latency.
 
 Energy follows DS3 (Arda et al., IEEE Transactions on Computers 69(8), 2020; power models of
-https://github.com/segemena/DS3 at 056c930): a busy core takes its dynamic power C f V^2 and its
-leakage; an idle one is not counted. C comes from the cluster's measured power with as many busy
-cores, less the leakage of all; here the number of busy cores is followed exactly, where DS3 samples
-it every 10 us. Leakage is taken at ambient temperature (no thermal model).
+https://github.com/segemena/DS3 at 056c930): a busy core takes its dynamic power C f V^2, every core
+its leakage, and memory and GPU a constant power. C comes from the cluster's measured power with as
+many busy cores, less the leakage of all; here the number of busy cores is followed exactly, where
+DS3 samples it every 10 us. Leakage is taken at ambient temperature, where DS3 has a thermal model
+that lets it rise.
 """
 
 import math
@@ -79,61 +80,69 @@ def deadline_misses(instance: StreamInstance, solution: StreamSolution) -> float
 
 
 def little_gap(instance: StreamInstance, solution: StreamSolution) -> float:
-    """Relative gap between both sides of Little's law: mean number in the system = rate x stay.
+    """How far the figures of completed jobs miss Little's law, percent of the number in the system.
 
-    The left side is followed from the entries and departures of all jobs in order of time, the
-    right side is the sum of their stays; only an error in the accounting makes them differ.
+    The mean number of jobs in the system, followed over time, against the rate of completions times
+    the mean latency of completed jobs. 0 when every job was completed; above, it is what leaving
+    out unfinished jobs would hide.
     """
     end = span(instance, solution)
     stays = solution.stays(instance)
-    left = [end if s.left is None else s.left for s in stays]
-    changes = sorted([(s.entered, 1) for s in stays] + [(time, -1) for time in left])
+    entries = [(stay.entered, 1) for stay in stays]
     area, number, last = 0, 0, 0
-    for time, change in changes:
+    for time, change in sorted([*entries, *((s.left, -1) for s in stays if s.left is not None)]):
         area += number * (time - last)
         number, last = number + change, time
-    total = sum(time - s.entered for s, time in zip(stays, left, strict=True))
-    return abs(area - total) / max(total, 1)
+    area += number * (end - last)
+    completed = sum(s.left - s.entered for s in stays if s.left is not None)
+    return 100.0 * (area - completed) / max(area, 1)
 
 
 def energy(instance: StreamInstance, solution: StreamSolution) -> float:
     """Millijoules, see the module; NaN when the platform states no power."""
     platform = instance.platform
-    total = 0.0
+    end = span(instance, solution)
+    total = platform.base_power_w * end
     for k, cluster in enumerate(platform.clusters):
         power = busy_power(cluster)
         if power is None:
             return math.nan
+        total += cluster.cores * leakage(cluster) * end
         on = platform.cluster_of[solution.processors] == k
-        times = np.concatenate([solution.starts[on], solution.ends[on]])
+        times = np.minimum(np.concatenate([solution.starts[on], solution.ends[on]]), end)
         change = np.repeat([1, -1], on.sum())
-        order = np.argsort(times, kind="stable")
-        busy = np.cumsum(change[order])[:-1]
+        order = np.lexsort((change, times))  # what ends makes room for what starts
+        busy = np.maximum(np.cumsum(change[order])[:-1], 0)
         total += float((power[busy] * np.diff(times[order])).sum())
     return total * 1e-3  # W us = uJ
 
 
 def busy_power(cluster: Cluster) -> NDArray[np.float64] | None:
-    """(cores + 1,) watts of a cluster's busy cores by their number; None when none is stated."""
+    """(cores + 1,) dynamic watts of a cluster by its number of busy cores; None without figures."""
     if not cluster.power_w or not cluster.opp_mhz_mv:
         return None
-    frequency = cluster.frequency_mhz or cluster.opp_mhz_mv[-1][0]
+    frequency = _frequency(cluster)
     volts = {f: v / 1000 for f, v in cluster.opp_mhz_mv}
-    volt = volts[frequency]
     threshold, profile = next(
         ((f, watts) for f, watts in cluster.power_w if frequency <= f), cluster.power_w[-1]
     )
-    leakage = (
-        cluster.leakage_share
-        / CORES_OF_LEAKAGE_MODEL
-        * (volt * C1 * AMBIENT_KELVIN**2 * math.exp(-C2 / AMBIENT_KELVIN) + I_GATE * volt)
-    )
-    watts = [0.0]
-    for busy, measured in enumerate(profile[: cluster.cores], start=1):
-        dynamic = max(measured - leakage * len(profile), 0.0) / busy
-        at_threshold = threshold * volts.get(threshold, volt) ** 2
-        watts.append(busy * (dynamic * frequency * volt**2 / at_threshold + leakage))
-    return np.array(watts)
+    scale = frequency * volts[frequency] ** 2
+    scale /= threshold * volts.get(threshold, volts[frequency]) ** 2
+    still = len(profile) * leakage(cluster)
+    return np.array([0.0, *(max(watts - still, 0.0) * scale for watts in profile[: cluster.cores])])
+
+
+def leakage(cluster: Cluster) -> float:
+    """Watts that each core takes, busy or idle, at ambient temperature; 0 without figures."""
+    if not cluster.opp_mhz_mv:
+        return 0.0
+    volts = dict(cluster.opp_mhz_mv)[_frequency(cluster)] / 1000
+    current = C1 * AMBIENT_KELVIN**2 * math.exp(-C2 / AMBIENT_KELVIN) + I_GATE
+    return cluster.leakage_share * volts * current / CORES_OF_LEAKAGE_MODEL
+
+
+def _frequency(cluster: Cluster) -> int:
+    return cluster.frequency_mhz or cluster.opp_mhz_mv[-1][0]
 
 
 #: Columns of ``evaluate.py``'s tables.
@@ -145,5 +154,5 @@ METRICS: Mapping[str, Callable[[StreamInstance, StreamSolution], float]] = {
     "energy_mJ": energy,
     "late_%": deadline_misses,
     "censored": censored,
-    "little_gap": little_gap,
+    "little_gap_%": little_gap,
 }

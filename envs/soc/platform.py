@@ -105,6 +105,7 @@ class Platform:
         bandwidth: (cluster, cluster, volume per microsecond), symmetric, one entry per pair.
         same_core_bandwidth: between two tasks on the same processor.
         jobs: J job types.
+        base_power_w: power that is always taken (memory, GPU).
 
     Raises:
         InstanceError: for a cycle, an unknown task or cluster, a task that no processor can run, a
@@ -120,6 +121,7 @@ class Platform:
     bandwidth: tuple[tuple[str, str, int], ...]
     same_core_bandwidth: int
     jobs: tuple[JobType, ...]
+    base_power_w: float = 0.0
 
     def __post_init__(self) -> None:
         _check_clusters(self.clusters)
@@ -303,6 +305,7 @@ class Platform:
             ],
             "bandwidth": [list(entry) for entry in self.bandwidth],
             "same_core_bandwidth": self.same_core_bandwidth,
+            "base_power_w": self.base_power_w,
             "jobs": [
                 {
                     **{f.name: getattr(job, f.name) for f in dataclasses.fields(job)},
@@ -331,6 +334,7 @@ class Platform:
                 _get(data, "same_core_bandwidth"), "same_core_bandwidth", 1
             ),
             jobs=tuple(_read_job(job) for job in _list(_get(data, "jobs"), "jobs")),
+            base_power_w=_number(data.get("base_power_w", 0.0), "base_power_w"),
         )
 
     def __eq__(self, other: object) -> bool:
