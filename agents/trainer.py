@@ -29,7 +29,7 @@ from makespan.agents.checkpoint import (
 from makespan.agents.neural import NeuralPolicy
 from makespan.agents.ppo import PPOConfig, collect, update
 from makespan.agents.schedules import schedule
-from makespan.envs.core.errors import CheckpointError, UsageError
+from makespan.envs.core.errors import CheckpointError, UnknownNameError, UsageError
 from makespan.envs.core.family import Family
 from makespan.envs.core.files import write_atomically
 from makespan.envs.core.problem import Generator, GrowingGenerator
@@ -59,6 +59,8 @@ class RunConfig:
         validation: instances drawn for the choice of the best policy.
         validate_every: iterations between validations.
         checkpoint_every: iterations between checkpoints.
+        expert: name of a policy of the family that the first iterations imitate; empty for none.
+        imitation: number of those iterations.
     """
 
     iterations: int = 0
@@ -69,6 +71,8 @@ class RunConfig:
     validation: int = 32
     validate_every: int = 20
     checkpoint_every: int = 20
+    expert: str = ""
+    imitation: int = 20
 
     def __post_init__(self) -> None:
         schedule(self.schedule)
@@ -137,6 +141,7 @@ class Trainer:
         self.validation = _draw(generator, run.validation, VALIDATION_STREAM)
         self._bounds = np.array([family.lower_bound(i) for i in self.validation])
         self._rows: list[dict[str, Any]] = []
+        self.expert = make_expert(family, run.expert) if run.expert else None
         self._prepare()
 
     def _prepare(self) -> None:
@@ -207,6 +212,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         rng = np.random.default_rng([TRAINING_STREAM, self.run.seed, counters.iteration])
+        expert = self.expert if counters.iteration < self.run.imitation else None
         experience = collect(
             self.network,
             self.problem,
@@ -215,12 +221,14 @@ class Trainer:
             rng,
             self.device,
             counters.value_scale or 1.0,
+            expert,
         )
         if not counters.value_scale:
             # the first returns set the unit of values for the whole run
             counters.value_scale = float(experience.returns.abs().mean()) + 1e-6
             experience = experience._replace(returns=experience.returns / counters.value_scale)
-        losses = update(self.network, self.optimizer, experience, self.ppo, rng)
+        imitate = expert is not None
+        losses = update(self.network, self.optimizer, experience, self.ppo, rng, imitate)
         return Learnt(experience.steps, experience.mean_return, losses)
 
     _last_ratio = float("nan")
@@ -302,6 +310,13 @@ class Trainer:
         self.counters = Counters(**checkpoint.data["counters"])
         self._last_ratio = checkpoint.data["last_ratio"]
         self._rows = checkpoint.data["metrics"]
+
+
+def make_expert(family: Family, name: str) -> Any:
+    """The policy of that name; raises UnknownNameError with close matches."""
+    if name not in family.policies:
+        raise UnknownNameError(f"policy of {family.name}", name, family.policies)
+    return family.policies[name]()
 
 
 def evaluate(

@@ -22,6 +22,7 @@ _ENVIRONMENTS = {
         "make_vector_env",
     ),
     "makespan/MemoryMapping-v0": ("makespan.envs.memory.family", "make_env", "make_vector_env"),
+    "makespan/SoC-v0": ("makespan.envs.soc.family", "make_env", "make_vector_env"),
 }
 
 
@@ -39,6 +40,7 @@ FAMILIES: dict[str, Callable[[], Family]] = {
     "jobshop": _lazy("makespan.envs.jobshop.family"),
     "memory": _lazy("makespan.envs.memory.family"),
     "offsets": _lazy("makespan.envs.offsets.family"),
+    "soc": _lazy("makespan.envs.soc.family"),
 }
 
 for _id, (_module, _single, _vector) in _ENVIRONMENTS.items():

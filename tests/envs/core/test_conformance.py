@@ -52,6 +52,14 @@ VARIANTS["makespan/DagScheduling-v0"] = {
 VARIANTS["makespan/OffsetAllocation-v0"] = {
     decode: {"buffers": (3, 9), "decode": decode} for decode in ("active", "first-fit", "best-fit")
 }
+_ONE_JOB = {"platforms": ("toy",), "jobs": (1, 1), "noise": (0.0, 0.5), "variation": 0.3}
+_OPEN = {"platforms": ("toy",), "jobs": (1, 2), "cap": 0, "load": (0.3, 0.6)}
+VARIANTS["makespan/SoC-v0"] = {
+    "eager": {**_ONE_JOB, "binding": "eager"},
+    "late": _ONE_JOB,
+    "all": {**_ONE_JOB, "processors": "all"},
+    "open": {**_OPEN, "horizon": 60},
+}
 
 
 class Case(NamedTuple):
