@@ -15,6 +15,7 @@ _ENVIRONMENTS = {
         "make_flexible_env",
         "make_flexible_vector_env",
     ),
+    "makespan/LLMRouting-v0": ("makespan.envs.routing.family", "make_env", "make_vector_env"),
 }
 
 
@@ -27,7 +28,10 @@ def _lazy(module: str) -> Callable[[], Family]:
 
 
 #: Families by the word on the command line; calling an entry imports the family.
-FAMILIES: dict[str, Callable[[], Family]] = {"jobshop": _lazy("makespan.envs.jobshop.family")}
+FAMILIES: dict[str, Callable[[], Family]] = {
+    "jobshop": _lazy("makespan.envs.jobshop.family"),
+    "routing": _lazy("makespan.envs.routing.family"),
+}
 
 for _id, (_module, _single, _vector) in _ENVIRONMENTS.items():
     gymnasium.register(

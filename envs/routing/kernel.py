@@ -51,6 +51,12 @@ _inner = njit(
     no_cfunc_wrapper=True,
 )
 
+INTEGRAL_REWARD, PROJECTED_REWARD = range(2)
+#: How the cost of an episode is spread over its decisions; the sum is the same. ``"integral"``: as time
+#: passes, by the number of requests in the system. ``"projected"``: as soon as it can be foreseen;
+#: the predicted latencies left are added (potential-based shaping, Ng et al., ICML 1999).
+REWARDS = ("integral", "projected")
+
 #: Weight of an output token against an input token in the fair orders (Sheng et al., OSDI 2024).
 OUTPUT_WEIGHT = 2.0
 #: Tokens a client may use before others take their turn under "dlpm".
@@ -153,8 +159,9 @@ HOLD_S, DELAY_S, STALE_S, TRANSFER_S, LOWER_BOUND, ALONE_SUM, GAP = range(7)
     IN_SYSTEM,
     DONE,
 ) = range(13)
-#: Columns of ``clock``: time, integral of requests in the system, latencies alone of those arrived.
-NOW, INTEGRAL, CREDIT, NEXT_REPORT = range(4)
+#: Columns of ``clock``: time, integral of requests in the system, latencies alone of those arrived,
+#: and what rewards have been given for.
+NOW, INTEGRAL, CREDIT, NEXT_REPORT, SPENT = range(5)
 #: Columns of ``load``.
 (
     NUM_RUNNING,
@@ -254,7 +261,7 @@ class State(NamedTuple):
     end: NDArray[np.float64]  # (B, N)
     # router and replicas
     router: NDArray[np.int64]  # (B, 13)
-    clock: NDArray[np.float64]  # (B, 4)
+    clock: NDArray[np.float64]  # (B, 5)
     iteration_end: NDArray[np.float64]  # (B, R) infinite when idle
     duration: NDArray[np.float64]  # (B, R) of the current iteration
     load: NDArray[np.int64]  # (B, R, 10)
@@ -271,6 +278,7 @@ class State(NamedTuple):
     entry_context: NDArray[np.int64]  # (B, R, E) tokens in memory
     figures: NDArray[np.float64]  # (B, R, 16)
     drain: NDArray[np.float64]  # (B, R)
+    estimate: NDArray[np.float64]  # (B, N) least marginal cost when last decided about
     # scratch of the projection
     trial_finish: NDArray[np.int64]  # (B, E + 1)
     trial_context: NDArray[np.int64]  # (B, E + 1)
@@ -926,6 +934,14 @@ def _rest(state, row, i, generated):
 
 
 @_inner
+def _rest_at(state, row, r, i, generated):
+    """The same at a replica: one that only does prefills has nothing to do with the rest."""
+    if state.limits[row, r, ROLE] == _PREFILL_ONLY:
+        return 1
+    return _rest(state, row, i, generated)
+
+
+@_inner
 def _add_entry(state, row, r, n, left, rest, context):
     state.entry_left[row, r, n] = left
     state.entry_rest[row, r, n] = rest
@@ -945,7 +961,7 @@ def _add_waiting(state, row, r, i, n):
         left -= _match(state, row, r, i) * state.units[row, PREFIX_TOKENS]
     left = max(left, 0)
     context = state.target[row, i] - left
-    _add_entry(state, row, r, n, left, _rest(state, row, i, state.generated[row, i]), context)
+    _add_entry(state, row, r, n, left, _rest_at(state, row, r, i, state.generated[row, i]), context)
     report = state.report[row, r]
     report[R_TRUE] += left + state.output[row, i] - state.generated[row, i]
     report[R_WAITING] += 1
@@ -972,7 +988,7 @@ def _write_report(state, row, r):
         if computed < state.target[row, i]:
             continue
         emitted = state.generated[row, i] + (1 if busy and chunk[j] > 0 else 0)
-        tokens = _rest(state, row, i, emitted)
+        tokens = _rest_at(state, row, r, i, emitted)
         at = count  # keep those that decode sorted by tokens left
         while at > 0 and rest[at - 1] > tokens:
             rest[at] = rest[at - 1]
@@ -988,7 +1004,7 @@ def _write_report(state, row, r):
         computed = state.computed[row, i] + (chunk[j] if busy else 0)
         left = state.target[row, i] - computed
         if left > 0:
-            tokens = _rest(state, row, i, state.generated[row, i])
+            tokens = _rest_at(state, row, r, i, state.generated[row, i])
             _add_entry(state, row, r, count, left, tokens, computed)
             report[R_TRUE] += left + state.output[row, i] - state.generated[row, i]
             count += 1
@@ -1157,7 +1173,7 @@ def _look(state, row):
         view[V_OVERLAP] = overlap
         left = 0 if router[MOVING] else state.prompt[row, i] - overlap
         view[V_NEED] = (state.prompt[row, i] + block - 1) // block
-        rest = _rest(state, row, i, state.generated[row, i])
+        rest = _rest_at(state, row, r, i, state.generated[row, i])
         context = state.prompt[row, i] - left
         total, _, first, completion = _project(state, row, r, i, left, rest, context)
         view[V_MARGINAL] = total - report[R_SUM] - now
@@ -1192,6 +1208,7 @@ def _observe(state, observation, row):
     view, seconds = state.figures[row], state.seconds[row]
     unit = router[NEXT_ARRIVAL] / max(seconds[ALONE_SUM], 1e-9)  # 1 / mean latency alone
     marginal_min, own_min = _least(state, row, V_MARGINAL), _least(state, row, V_OWN)
+    state.estimate[row, i] = marginal_min
     first_min = _least(state, row, V_FIRST)
     inflicted_min, product_min, peak_min, drain_min = _NEVER, _NEVER, _NEVER, _NEVER
     running_mean, waiting_mean, tokens_mean, overlap_max = 0.0, 0.0, 0.0, 0.0
@@ -1284,6 +1301,21 @@ def _observe(state, observation, row):
     g[14] = speed_max / speed_min - 1
     g[15] = replicas / 8
     g[16] = idle / replicas
+
+
+@_inner
+def _foreseen(state, row):
+    """Predicted latencies left of all requests in the system."""
+    router, now = state.router[row], state.clock[row, NOW]
+    total = state.estimate[row, router[DECISION]]
+    for r in range(state.sizes[row, 1]):
+        report = state.report[row, r]
+        total += report[R_SUM] - report[R_ENTRIES] * now
+    i = router[HELD_HEAD]
+    while i >= 0:
+        total += state.estimate[row, i]
+        i = state.link[row, i]
+    return total
 
 
 @_inner
@@ -1389,7 +1421,7 @@ def reset_row(state, observation, row, queue):
         state.level,
     ):
         per_request[row] = 0
-    for times in (state.attained, state.due, state.enqueued):
+    for times in (state.attained, state.due, state.enqueued, state.estimate):
         times[row] = 0
     for unknown in (state.release, state.moved, state.first_token, state.end):
         unknown[row] = np.nan
@@ -1430,34 +1462,41 @@ def reset_row(state, observation, row, queue):
 
 
 @_inner
-def _step_row(state, observation, row, action, queue, terminated):
+def _step_row(state, observation, row, action, queue, reward, terminated):
     """One decision; returns the reward."""
     clock = state.clock[row]
-    before = clock[INTEGRAL] - clock[CREDIT]
     _decide(state, row, action, queue)
     terminated[row] = not _advance(state, row, queue)
+    spent = clock[INTEGRAL] - clock[CREDIT]
     if terminated[row]:
         _finish(state, observation, row)
     else:
         _observe(state, observation, row)
-    scale = state.sizes[row, 0] * state.seconds[row, LOWER_BOUND]
-    return (before - clock[INTEGRAL] + clock[CREDIT]) / scale
+        if reward == PROJECTED_REWARD:
+            spent += _foreseen(state, row)
+    change = clock[SPENT] - spent
+    clock[SPENT] = spent
+    return change / (state.sizes[row, 0] * state.seconds[row, LOWER_BOUND])
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
-def step(state, observation, actions, rewards, terminated, queue):
+def step(state, observation, actions, rewards, terminated, queue, reward):
     """Apply ``actions`` to every row (-1: leave it), see ``Problem.step``."""
     for row in range(len(actions)):
         rewards[row] = 0
         if actions[row] >= 0:
-            rewards[row] = _step_row(state, observation, row, actions[row], queue, terminated)
+            rewards[row] = _step_row(
+                state, observation, row, actions[row], queue, reward, terminated
+            )
 
 
 @njit(cache=True, error_model="numpy", _nrt=False, parallel=True)
-def step_parallel(state, observation, actions, rewards, terminated, queue):
+def step_parallel(state, observation, actions, rewards, terminated, queue, reward):
     """The same with rows shared among threads."""
     for number in prange(len(actions)):
         row = np.int64(number)  # a type of its own would compile everything once more
         rewards[row] = 0
         if actions[row] >= 0:
-            rewards[row] = _step_row(state, observation, row, actions[row], queue, terminated)
+            rewards[row] = _step_row(
+                state, observation, row, actions[row], queue, reward, terminated
+            )

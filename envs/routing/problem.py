@@ -30,20 +30,24 @@ class RoutingProblem(Problem[RoutingInstance]):
 
     Args:
         largest: sizes to pad to.
-        queue: order of the queue at the replicas, see :mod:`makespan.envs.routing.kernel`.
+        queue: order of the queue at the replicas, see :mod:`makespan.envs.routing.replay`.
+        reward: how the cost is spread over decisions, see :data:`kernel.REWARDS`.
 
     Raises:
-        UnknownNameError: for an unknown order.
+        UnknownNameError: for an unknown order or reward.
     """
 
     name: ClassVar[str] = "routing"
 
-    def __init__(self, largest: Sizes, queue: str = "fcfs") -> None:
+    def __init__(self, largest: Sizes, queue: str = "fcfs", reward: str = "integral") -> None:
         if queue not in kernel.QUEUE_ORDERS:
             raise UnknownNameError("queue order", queue, kernel.QUEUE_ORDERS)
+        if reward not in kernel.REWARDS:
+            raise UnknownNameError("reward", reward, kernel.REWARDS)
         self.largest = largest
         self.queue = queue
-        self._queue = kernel.QUEUE_ORDERS.index(queue)
+        self.reward = reward
+        self._constants = (kernel.QUEUE_ORDERS.index(queue), kernel.REWARDS.index(reward))
         self.spec = ObservationSpec(
             max_nodes=2 + largest.replicas,
             max_edges=2 * largest.replicas,
@@ -59,16 +63,18 @@ class RoutingProblem(Problem[RoutingInstance]):
         )
 
     @classmethod
-    def for_instances(cls, instances: Sequence[RoutingInstance], queue: str = "fcfs") -> Self:
+    def for_instances(
+        cls, instances: Sequence[RoutingInstance], queue: str = "fcfs", reward: str = "integral"
+    ) -> Self:
         """The smallest problem that holds all ``instances``; raises UsageError for none."""
         if not instances:
             raise UsageError("instances: found none, expected at least one")
         sizes = np.max([instance.sizes for instance in instances], axis=0)
-        return cls(Sizes(*sizes.tolist()), queue)
+        return cls(Sizes(*sizes.tolist()), queue, reward)
 
     def options(self) -> dict[str, Any]:
-        """``{"queue": order}``."""
-        return {"queue": self.queue}
+        """``{"queue": order, "reward": name}``."""
+        return {"queue": self.queue, "reward": self.reward}
 
     def fits(self, instance: RoutingInstance) -> str | None:
         """None when the instance fits, else what is too large."""
@@ -94,7 +100,7 @@ class RoutingProblem(Problem[RoutingInstance]):
             "units": ((*one, 5), whole),
             "seconds": ((*one, 7), floats),
             "router": ((*one, 13), whole),
-            "clock": ((*one, 4), floats),
+            "clock": ((*one, 5), floats),
             "iteration_end": (per_replica, floats),
             "duration": (per_replica, floats),
             "load": ((*per_replica, 10), whole),
@@ -151,7 +157,7 @@ class RoutingProblem(Problem[RoutingInstance]):
         )
         rules = (instance.hold_s, instance.delay_s, instance.stale_s, instance.transfer_s)
         state.seconds[row, : len(rules)] = rules
-        kernel.reset_row(state, observation, row, self._queue)
+        kernel.reset_row(state, observation, row, self._constants[0])
 
     def step(
         self,
@@ -182,7 +188,7 @@ class RoutingProblem(Problem[RoutingInstance]):
             actions,
             rewards,
             terminated,
-            self._queue,
+            *self._constants,
         )
 
     @cached_property
@@ -201,7 +207,7 @@ class RoutingProblem(Problem[RoutingInstance]):
             np.zeros(1, dtype=np.int64),
             np.zeros(1),
             np.zeros(1, dtype=np.bool_),
-            self._queue,
+            *self._constants,
         )
 
     def solution(self, state: State, row: int) -> RoutingSolution:
@@ -265,11 +271,9 @@ class RoutingProblem(Problem[RoutingInstance]):
         return (self._progress(state, row) - worst) / bound
 
     def _progress(self, state: State, row: int) -> float:
-        """Mean latency so far: requests that have not arrived count as alone."""
-        clock = state.clock[row]
-        so_far = clock[kernel.INTEGRAL] - clock[kernel.CREDIT]
+        """Mean latency that rewards were given for; requests yet to arrive count as alone."""
         bound = float(state.seconds[row, kernel.LOWER_BOUND])
-        return bound + float(so_far) / int(state.sizes[row, 0])
+        return bound + float(state.clock[row, kernel.SPENT]) / int(state.sizes[row, 0])
 
     def metrics(self, state: State, row: int) -> dict[str, float]:
         """Mean end-to-end latency (so far, before the end) and its lower bound, in seconds."""
