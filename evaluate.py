@@ -1,5 +1,6 @@
 """Command line: compare policies and solvers on a benchmark suite, or solve one's own instances."""
 
+import dataclasses
 import os
 import shlex
 import sys
@@ -69,10 +70,16 @@ class Options:
     quiet: bool = False
     """Print nothing but errors."""
 
-    def check(self) -> None:
+    def given(self, family: "Family") -> "dict[str, tuple[str, ...]]":
+        """What was given to each source of the family."""
+        return {name: getattr(self, name) for name in family.sources}
+
+    def check(self, family: "Family") -> None:
         """Raise UsageError for options that contradict each other."""
-        if bool(self.suite) == bool(self.instance):
-            raise UsageError("give either --suite NAME or --instance FILE; --list shows suites")
+        given = self.given(family)
+        if bool(self.suite) == bool(self.instance or any(given.values())):
+            own = " or ".join(["--instance FILE", *(f"--{name}" for name in given)])
+            raise UsageError(f"give either --suite NAME or {own}; --list shows suites")
         if not self.policies:
             raise UsageError("give --policies; --list shows them")
         for name in ("seeds", "workers", "threads"):
@@ -96,14 +103,19 @@ def main(argv: Sequence[str] | None = None, families: "Families | None" = None) 
         interrupted.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    families = _families() if families is None else families
+    named = next((families[word]() for word in arguments if word in families), None)
     options = tyro.cli(
-        Options, prog="evaluate.py", args=arguments, config=(tyro.conf.FlagCreatePairsOff,)
+        _options_type(named),
+        prog="evaluate.py",
+        args=arguments,
+        config=(tyro.conf.FlagCreatePairsOff,),
     )
     os.environ.setdefault("OMP_NUM_THREADS", str(options.threads))  # before torch is imported
     from makespan.baselines.runner import RunError
 
     try:
-        return _evaluate(options, arguments, _families() if families is None else families)
+        return _evaluate(options, arguments, families)
     except RunError as error:
         return _fail(str(error), 1)
     except MakespanError as error:
@@ -119,6 +131,21 @@ def _families() -> "Families":
     from makespan.envs import FAMILIES
 
     return {name: partial(registered_family, name) for name in FAMILIES}
+
+
+def _options_type(family: "Family | None") -> type[Options]:
+    """The options, with those of the family's own sources of instances."""
+    fields = [
+        (
+            name,
+            Annotated[tuple[str, ...], tyro.conf.arg(metavar=source.metavar, help=source.help)],
+            dataclasses.field(default=()),
+        )
+        for name, source in (family.sources if family else {}).items()
+    ]
+    kind = dataclasses.make_dataclass("Options", fields, bases=(Options,), frozen=True)
+    kind.__doc__ = Options.__doc__
+    return kind
 
 
 def _fail(message: str, code: int) -> int:
@@ -137,7 +164,6 @@ def _evaluate(options: Options, arguments: list[str], families: "Families") -> i
     if options.list:
         _print_names(console, families[options.family]())
         return 0
-    options.check()
     plan = _make_plan(options, families[options.family])
     plan.check(options.baseline)
     return _run(options, arguments, plan, console)
@@ -158,15 +184,16 @@ def _print_names(console: "Console", family: "Family") -> None:
 
 
 def _make_plan(options: Options, make_family: "Callable[[], Family]") -> "Plan":
-    from makespan.baselines.evaluation import Plan, load_files, load_suite, split_specs
+    from makespan.baselines.evaluation import Plan, load_own, load_suite, split_specs
     from makespan.baselines.runner import Workbench
 
     family = make_family()
+    options.check(family)
     if options.suite is not None:
         instances, best_known = load_suite(family, options.suite)
     else:
-        instances, best_known = load_files(family, options.instance)
-    label = options.suite or options.instance[0].stem
+        instances, best_known = load_own(family, options.instance, options.given(family))
+    label = options.suite or instances[0].name
     new_folder = Path("reports") / time.strftime(f"{family.name}-{label}-%Y%m%d-%H%M%S")
     return Plan(
         make_family=make_family,
@@ -176,7 +203,7 @@ def _make_plan(options: Options, make_family: "Callable[[], Family]") -> "Plan":
         specs=split_specs(options.policies),
         seeds=tuple(range(options.seed, options.seed + options.seeds)),
         time_limit_s=options.time_limit,
-        own_files=bool(options.instance),
+        own_files=options.suite is None,
         out=options.out or new_folder,
     )
 
@@ -254,7 +281,13 @@ def _report(
 
     from makespan.baselines.report import write_report
     from makespan.baselines.results import find_contradictions
-    from makespan.baselines.summary import paired_table, quality_table, run_table, size_table
+    from makespan.baselines.summary import (
+        metrics_table,
+        paired_table,
+        quality_table,
+        run_table,
+        size_table,
+    )
 
     plan = evaluation.plan
     warnings = find_contradictions(rows)
@@ -267,6 +300,9 @@ def _report(
         against_baseline = paired_table(summary)
         if against_baseline is not None:
             _print_table(console, against_baseline)
+    figures = None if summary is None else metrics_table(summary)
+    if figures is not None:
+        _print_table(console, figures)
     for warning in warnings:
         console.print(f"[bold yellow]warning:[/] {escape(warning)}", soft_wrap=True)
     path = plan.out / "report.html"

@@ -6,7 +6,7 @@
 import contextlib
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,11 @@ class Plan:
         return tuple(self.family.problem_options)
 
     @property
+    def metric_names(self) -> tuple[str, ...]:
+        """Names of the family's further figures."""
+        return tuple(self.family.metrics)
+
+    @property
     def rules(self) -> list[str]:
         """Specifications that are one run of a policy without a network: dispatching rules."""
         solvers = {spec: self.workbench.solver(spec) for spec in self.specs}
@@ -114,7 +119,9 @@ class Evaluation:
     solutions: dict[tuple[str, str], Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.results = ResultsFile(self.plan.out / "results.csv", self.plan.option_names)
+        self.results = ResultsFile(
+            self.plan.out / "results.csv", self.plan.option_names, self.plan.metric_names
+        )
 
     def missing(self) -> list[Task]:
         """Tasks without a row in the results file."""
@@ -184,6 +191,7 @@ class Evaluation:
             seed=task.seed,
             time_limit_s=task.time_limit_s,
             objective=outcome.objective,
+            metrics=tuple(outcome.metrics[name] for name in self.plan.metric_names),
             lower_bound=outcome.lower_bound,
             best_known_lower=known.lower_bound if known else None,
             best_known_upper=known.upper_bound if known else None,
@@ -245,17 +253,25 @@ def load_suite(family: Family, name: str) -> tuple[tuple[Any, ...], dict[str, Be
     return instances, {i.name: family.best_known(i.name) for i in instances}
 
 
-def load_files(
-    family: Family, paths: Sequence[Path]
+def load_own(
+    family: Family, paths: Sequence[Path], sources: Mapping[str, Sequence[str]]
 ) -> tuple[tuple[Any, ...], dict[str, BestKnown | None]]:
-    """Instances from a person's files; published bounds only for what is a benchmark instance.
+    """A person's own instances; published bounds only for what is a benchmark instance.
+
+    Args:
+        family: of the instances.
+        paths: of instance files.
+        sources: name of a source of the family -> what was given to it.
 
     Raises:
         InstanceError: naming file and line.
         OSError: when a file cannot be read.
     """
-    instances = tuple(family.read_instance(path) for path in paths)
-    return instances, {i.name: _bounds_of_file(family, i) for i in instances}
+    instances = [family.read_instance(path) for path in paths]
+    for name, texts in sources.items():
+        for text in texts:
+            instances.extend(family.sources[name].read(text))
+    return tuple(instances), {i.name: _bounds_of_file(family, i) for i in instances}
 
 
 def _bounds_of_file(family: Family, instance: Any) -> BestKnown | None:
@@ -289,7 +305,7 @@ def compare(
     if not rows:
         return rows, None
     plan = evaluation.plan
-    return rows, summarise(rows, plan.option_names, plan.rules, baseline)
+    return rows, summarise(rows, plan.option_names, plan.rules, baseline, plan.metric_names)
 
 
 def _check_distinct(what: str, names: Sequence[str]) -> None:

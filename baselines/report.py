@@ -12,6 +12,7 @@ from makespan.baselines.summary import (
     SolverSummary,
     Summary,
     Table,
+    metrics_table,
     paired_table,
     quality_table,
     run_table,
@@ -95,8 +96,10 @@ def _sections(
     rows: Sequence[Row], summary: Summary | None, option_names: Sequence[str]
 ) -> list[Section]:
     every_row = run_table(rows, option_names)
+    figures = None if summary is None else metrics_table(summary)
+    further = [] if figures is None else [Section(figures.title, table=figures)]
     if summary is None or len(summary.instances) == 1:
-        return [Section("Solutions", table=every_row)]
+        return [Section("Solutions", table=every_row), *further]
     sections = [
         Section("Quality and time", table=quality_table(summary)),
         Section("Gap against time", chart=gap_against_time_chart(summary)),
@@ -105,6 +108,7 @@ def _sections(
             chart=gap_by_size_chart(summary),
             table=size_table(summary) if len(summary.sizes) > 1 else None,
         ),
+        *further,
     ]
     against_baseline = paired_table(summary)
     if against_baseline is not None:

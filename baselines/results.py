@@ -31,6 +31,7 @@ class Row:
         seed: of the random generator that the solver was given.
         time_limit_s: seconds allowed; None: the solver's own limit.
         objective: value of the validated solution.
+        metrics: further figures of the solution, in the family's order.
         lower_bound: best of the solver's proven bound and the family's quick bound.
         best_known_lower, best_known_upper: published bounds, None when there are none.
         best_known_as_of: their date, ISO.
@@ -50,6 +51,7 @@ class Row:
     seed: int
     time_limit_s: float | None
     objective: float
+    metrics: tuple[float, ...]
     lower_bound: float
     best_known_lower: float | None
     best_known_upper: float | None
@@ -103,18 +105,23 @@ class ResultsFile:
     Args:
         path: of the CSV; its folder is created.
         option_names: names of the problem's options; each has a column of its own.
+        metric_names: names of further figures; each has a column of its own.
 
     Raises:
         UsageError: when the file holds something else, naming line, found and expected, or when
             its folder cannot be written.
     """
 
-    def __init__(self, path: Path, option_names: Sequence[str]) -> None:
+    def __init__(
+        self, path: Path, option_names: Sequence[str], metric_names: Sequence[str] = ()
+    ) -> None:
         self.path = path
-        self.option_names = tuple(option_names)
-        fields = list(Row.__dataclass_fields__)
-        at = fields.index("options")
-        self.columns = (*fields[:at], *self.option_names, *fields[at + 1 :])
+        self.several = {"options": tuple(option_names), "metrics": tuple(metric_names)}
+        self.columns = tuple(
+            column
+            for field in Row.__dataclass_fields__
+            for column in self.several.get(field, (field,))
+        )
         self.rows = self._read() if path.exists() else []
         self.rewrite(self.rows)
 
@@ -134,7 +141,7 @@ class ResultsFile:
         cells: list[str] = []
         for field in Row.__dataclass_fields__:
             value = getattr(row, field)
-            cells.extend(value if field == "options" else [_cell(value)])
+            cells.extend(map(_cell, value if field in self.several else [value]))
         return cells
 
     def _read(self) -> list[Row]:
@@ -155,12 +162,14 @@ class ResultsFile:
                 f"{len(self.columns)}; mend or delete the line"
             )
         text = dict(zip(self.columns, cells, strict=True))
-        options = tuple(text.pop(name) for name in self.option_names)
+        options = tuple(text.pop(name) for name in self.several["options"])
+        figures = {name: text.pop(name) for name in self.several["metrics"]}
         try:
             fields = {name: _parse_cell(name, cell) for name, cell in text.items()}
+            metrics = tuple(_parse_number(name, cell or "nan") for name, cell in figures.items())
         except ValueError as error:
             raise UsageError(f"{self.path}, line {number}: {error}") from None
-        return Row(options=options, **fields)
+        return Row(options=options, metrics=metrics, **fields)
 
 
 def with_gaps(rows: Sequence[Row]) -> list[Row]:
@@ -247,7 +256,11 @@ def _parse_cell(name: str, cell: str) -> Any:
         return cell
     if cell == "" and name in OPTIONAL_FIELDS:
         return float("nan") if name == "gap_percent" else None
+    return _parse_number(name, cell, int if name in INTEGER_FIELDS else float)
+
+
+def _parse_number(name: str, cell: str, kind: type[int] | type[float] = float) -> float:
     try:
-        return int(cell) if name in INTEGER_FIELDS else float(cell)
+        return kind(cell)
     except ValueError:
         raise ValueError(f"column {name}: found {cell!r}, expected a number") from None

@@ -63,6 +63,7 @@ class Outcome:
         task: the question.
         solution: valid for the instance.
         objective: from the definition, not from the solver.
+        metrics: the family's further figures of the solution, by name.
         lower_bound: proven by the solver, or the family's quick bound when that is better.
         seconds: wall clock, as measured by the solver; the first run of a policy, which loads and
             compiles, is not counted.
@@ -74,6 +75,7 @@ class Outcome:
     task: Task
     solution: Any
     objective: float
+    metrics: dict[str, float]
     lower_bound: float
     seconds: float
     optimal: bool
@@ -131,6 +133,10 @@ class Workbench:
             task=task,
             solution=result.solution,
             objective=objective,
+            metrics={
+                name: float(metric(instance, result.solution))
+                for name, metric in self.family.metrics.items()
+            },
             lower_bound=max(bound for bound in bounds if bound is not None),
             seconds=result.seconds,
             optimal=result.optimal,

@@ -46,6 +46,7 @@ class SolverSummary:
         optimal: instances on which it proved optimality.
         seconds_median, seconds_mean: per instance.
         gaps: gap of each instance, percent, in the order of :attr:`Summary.instances`.
+        metrics: mean of each further figure over the common instances.
         paired: against the baseline; None for the baseline itself or without one.
         p_adjusted: Holm-adjusted p-value of ``paired``; NaN without.
     """
@@ -60,6 +61,7 @@ class SolverSummary:
     seconds_median: float
     seconds_mean: float
     gaps: tuple[float, ...]
+    metrics: tuple[float, ...]
     paired: Paired | None
     p_adjusted: float
 
@@ -70,6 +72,7 @@ class Summary:
 
     Attributes:
         option_names: names of the problem's options.
+        metric_names: names of the family's further figures.
         instances: names of the common instances.
         left_out: names of instances that some solver has not answered or that have no gap.
         sizes: size groups in the order of the instances.
@@ -79,6 +82,7 @@ class Summary:
     """
 
     option_names: tuple[str, ...]
+    metric_names: tuple[str, ...]
     instances: tuple[str, ...]
     left_out: tuple[str, ...]
     sizes: tuple[str, ...]
@@ -111,6 +115,7 @@ def summarise(
     option_names: Sequence[str],
     rules: Sequence[str],
     baseline: str | None = None,
+    metric_names: Sequence[str] = (),
 ) -> Summary | None:
     """Compare the solvers in ``rows``; None when no instance was answered by all of them.
 
@@ -119,6 +124,7 @@ def summarise(
         option_names: names of the problem's options.
         rules: specifications of dispatching rules; the best of them is the default baseline.
         baseline: specification to compare with instead.
+        metric_names: names of the further figures in the rows.
     """
     import pandas as pd
 
@@ -133,6 +139,7 @@ def summarise(
     solvers = [_summarise_solver(spec, frame, common, baseline) for spec in common.columns]
     return Summary(
         option_names=tuple(option_names),
+        metric_names=tuple(metric_names),
         instances=tuple(common.index),
         left_out=tuple(gaps.index.difference(common.index, sort=False)),
         sizes=tuple(dict.fromkeys(frame["size"])),
@@ -169,9 +176,18 @@ def _summarise_solver(
         seconds_median=float(seconds.median()),
         seconds_mean=float(seconds.mean()),
         gaps=tuple(gaps.tolist()),
+        metrics=_mean_metrics(own),
         paired=compare_paired(gaps, common[baseline]) if paired else None,
         p_adjusted=float("nan"),
     )
+
+
+def _mean_metrics(own: "pd.DataFrame") -> tuple[float, ...]:
+    """Means over seeds, then over instances."""
+    import pandas as pd
+
+    figures = pd.DataFrame(own["metrics"].tolist(), index=own["instance"])
+    return tuple(figures.groupby(level=0).mean().mean().tolist())
 
 
 def _group_mean(gaps: "pd.Series[float]") -> GroupMean:
@@ -260,6 +276,26 @@ def size_table(summary: Summary) -> Table:
         text_columns=1 + len(summary.option_names),
         lines=tuple(lines),
         note=f"Gap to: {summary.gap_to}. Instances: {counts}.",
+    )
+
+
+def metrics_table(summary: Summary) -> Table | None:
+    """Mean of each further figure of each solver; None when the family has none."""
+    if not summary.metric_names:
+        return None
+    lines = [
+        (
+            display_name(s.spec, s.options),
+            *_option_cells(s.options),
+            *(f"{value:.4g}" for value in s.metrics),
+        )
+        for s in summary.solvers
+    ]
+    return Table(
+        title=f"Further figures, means over {_count(summary.instances, 'instance')}",
+        columns=("solver", *summary.option_names, *summary.metric_names),
+        text_columns=1 + len(summary.option_names),
+        lines=tuple(lines),
     )
 
 

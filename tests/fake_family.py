@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from makespan.envs.core.errors import InstanceError, InvalidSolutionError
-from makespan.envs.core.family import BestKnown, Family
+from makespan.envs.core.family import BestKnown, Family, Source
 from makespan.envs.core.instance import Instance
 from makespan.envs.core.observation import Observation, ObservationSpec
 from makespan.envs.core.problem import Problem
@@ -242,6 +242,13 @@ def read_instance(path: Path) -> Tasks:
     return Tasks(path.stem, np.asarray(durations, dtype=np.int64))
 
 
+def read_durations(text: str) -> list[Tasks]:
+    try:
+        return [Tasks(f"given-{text}", np.array([int(word) for word in text.split("-")]))]
+    except ValueError:
+        raise InstanceError(f"--durations: found {text!r}, expected integers joined by -") from None
+
+
 def write_solution(instance: Tasks, solution: Order, path: Path) -> list[Path]:
     file = path.with_suffix(".json")
     file.write_text(json.dumps(solution.to_dict()))
@@ -288,6 +295,8 @@ def make_family() -> Family:
             "patience": Patience,
             "asleep": Asleep,
         },
+        metrics={"first duration": lambda instance, order: instance.durations[order.order[0]]},
+        sources={"durations": Source("A-B-C", "Durations of the tasks.", read_durations)},
     )
 
 

@@ -53,6 +53,7 @@ def test_csv_has_one_row_per_instance_solver_and_seed(finished):
         "seed",
         "time_limit_s",
         "objective",
+        "first duration",
         "lower_bound",
         "best_known_lower",
         "best_known_upper",
@@ -227,6 +228,18 @@ def test_own_files_are_solved_written_out_and_drawn(tmp_path, capsys):
     assert "own" in capsys.readouterr().out
 
 
+def test_own_instances_come_from_the_sources_of_the_family_too(tmp_path, capsys):
+    code = evaluate("--durations", "3-1-2", "5-4", "--policies", "shortest", "--out", tmp_path)
+    assert code == 0
+    assert "first duration" in capsys.readouterr().out
+    rows = read_csv(tmp_path)
+    assert [(r["instance"], r["objective"], r["first duration"]) for r in rows] == [
+        ("given-3-1-2", "10", "1"),
+        ("given-5-4", "13", "4"),
+    ]
+    assert (tmp_path / "solutions" / "given-5-4__shortest.json").exists()
+
+
 def test_the_best_seed_is_written_out(tmp_path):
     own = tmp_path / "own.txt"
     own.write_text("5 1 4 2 3 9 7")
@@ -280,6 +293,7 @@ def test_list_names_suites_policies_and_solvers(capsys):
         (["--suite", "known", "--policies", "exact", "--seeds", "0"], "--seeds: found 0"),
         (["--suite", "known", "--policies", "exact", "--time-limit", "0"], "--time-limit"),
         (["--instance", "/no/such/file", "--policies", "exact"], "/no/such/file: No such file"),
+        (["--durations", "3-x", "--policies", "exact"], "found '3-x', expected integers"),
         (["--suite", "known", "--policies", "exact", "--out", "/proc/x"], "/proc/x"),
     ],
 )

@@ -113,7 +113,7 @@ class RulePolicy(ScorePolicy):
             raise UnknownNameError("rule", rule, RULES)
         super().__init__(rule, temperature)
         if rule == "pilot":
-            self.requires = {"lookahead": "atc-full"}
+            self.requires = {"lookahead": "atc"}
 
     def scores(
         self,

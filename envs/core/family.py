@@ -1,7 +1,7 @@
 """What a family of problems hands to the trainer and the evaluator: one record."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,21 @@ class BestKnown:
 
 
 @dataclass(frozen=True)
+class Source:
+    """A way of naming one's own instances on the command line besides ``--instance FILE``.
+
+    Attributes:
+        metavar: what follows the option, e.g. ``"FILE"``.
+        help: one sentence for ``--help``.
+        read: the instances that the text after the option stands for.
+    """
+
+    metavar: str
+    help: str
+    read: Callable[[str], Sequence[Any]]
+
+
+@dataclass(frozen=True)
 class Family:
     """Everything the command lines need to know of a family.
 
@@ -51,6 +66,9 @@ class Family:
         draw: ``draw(instance, solution, path, policy=, lower_bound=, best_known=)``: a picture.
         policies: named online policies (rules), ``name -> make(**options)``.
         solvers: named solvers, ``name -> make(**options)``.
+        metrics: further figures of a solution besides the objective, for tables: name (with its
+            unit) -> ``metric(instance, solution)``.
+        sources: further ways of naming one's own instances: name of the option -> source.
     """
 
     name: str
@@ -66,3 +84,5 @@ class Family:
     draw: Callable[..., None]
     policies: Mapping[str, Callable[..., Any]]
     solvers: Mapping[str, Callable[..., Any]]
+    metrics: Mapping[str, Callable[[Any, Any], float]] = field(default_factory=dict)
+    sources: Mapping[str, Source] = field(default_factory=dict)

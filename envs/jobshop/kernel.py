@@ -36,11 +36,8 @@ f32 = np.float32
 APPEND, INSERT, NONDELAY, ACTIVE = range(4)
 DECODE_MODES = ("append", "insert", "nondelay", "active")
 
-NO_LOOKAHEAD, ATC_LOOKAHEAD, FULL_LOOKAHEAD = range(3)
-LOOKAHEAD_MODES = ("none", "atc", "atc-full")
-#: With "atc", trials are made when jobs times remaining operations is at most this, which bounds
-#: the cost of a trial: from the start up to 20x20, near the end of larger instances.
-TRIAL_WORK = 8000
+NO_LOOKAHEAD, ATC_LOOKAHEAD = range(2)
+LOOKAHEAD_MODES = ("none", "atc")
 #: Slack is weighed against this many mean durations; Vepsalainen & Morton use 2 to 3 in job shops.
 ATC_DURATIONS = 3.0
 _NEVER = np.int32(2**31 - 1)
@@ -103,7 +100,6 @@ CANDIDATE_FEATURES = (
 LOOKAHEAD_FEATURES = (
     "lookahead",  # makespan of the trial, relative to the best candidate's
     "lookahead_gap",  # the same relative to the bound
-    "lookahead_known",  # 1 where a trial was made
 )
 GLOBAL_FEATURES = (
     "progress",  # share of operations scheduled
@@ -136,27 +132,48 @@ class State(NamedTuple):
     fixed_load: NDArray[np.int32]  # (B, M) unscheduled work that only this machine can do
     load: NDArray[np.float32]  # (B, M) expected unscheduled work, alternatives shared equally
     earliest: NDArray[np.int32]  # (B, A) earliest start of each candidate
+    front: NDArray[np.int32]  # (B, A, 3) candidates of unfinished jobs, columns below
+    ahead: NDArray[np.int32]  # (B, J, 6) unfinished jobs, columns below
     start: NDArray[np.int32]  # (B, O) -1 while unscheduled
     assigned: NDArray[np.int32]  # (B, O) alternative chosen
     first_on_machine: NDArray[np.int32]  # (B, M) operations in order of start, a linked list
     next_on_machine: NDArray[np.int32]  # (B, O)
-    totals: NDArray[np.int32]  # (B, 5) columns below
-    # scratch: candidates by machine, linked lists
+    totals: NDArray[np.int32]  # (B, 6) columns below
+    # candidates by machine, linked lists
     queue: NDArray[np.int32]  # (B, M) first candidate
     queue_next: NDArray[np.int32]  # (B, A)
     queue_size: NDArray[np.int32]  # (B, M)
     queue_work: NDArray[np.int32]  # (B, M) durations of the candidates
-    delay_bound: NDArray[np.int32]  # (B, A) bound by the rivals if the candidate is chosen
+    queue_changed: NDArray[np.int32]  # (B, M) 1 until features of rivals are written again
+    delay_bound: NDArray[np.int32]  # (B, A) last completion of the rivals if it is chosen
     # lookahead
     log_duration: NDArray[np.float32]  # (B, X)
     lookahead: NDArray[np.int32]  # (B, A) makespan after each legal candidate
-    trial_next: NDArray[np.int32]  # (B, J) copies of the partial schedule that a trial works on
-    trial_job: NDArray[np.int32]  # (B, J)
-    trial_machine: NDArray[np.int32]  # (B, M)
+    # scratch of a trial: what changes in the partial schedule, by candidate
+    trial_next: NDArray[np.int32]  # (B, J) next_operation of the trial
+    trial_ready: NDArray[np.int32]  # (B, M) machine_ready of the trial
+    trial_start: NDArray[np.int32]  # (B, A) earliest start of each candidate, _NEVER for none
+    trial_machine: NDArray[np.int32]  # (B, A) its machine, -1 for none
+    trial_tail: NDArray[np.int32]  # (B, A) work left of its job, -_NEVER for none
+    trial_log: NDArray[np.float32]  # (B, A) logarithm of its duration
 
 
-#: Columns of ``totals``.
-INITIAL_BOUND, BOUND, COMPLETION, SCHEDULED, WORK_LEFT = range(5)
+#: Columns of ``totals``; READY_SUM is the sum of ``machine_ready``.
+INITIAL_BOUND, BOUND, COMPLETION, SCHEDULED, WORK_LEFT, READY_SUM = range(6)
+#: Columns of ``front``: what a candidate is, kept together because every step reads all of them.
+#: MACHINE is -1 where there is no candidate; REMAINING is the work of the job from the start of the
+#: candidate on, if it is chosen.
+FRONT_MACHINE, FRONT_DURATION, FRONT_REMAINING = range(3)
+#: Columns of ``ahead``: operations left (0: finished), their work, and for the two operations after
+#: the next one the machine (-1: no such operation) and the duration there.
+(
+    AHEAD_OPERATIONS,
+    AHEAD_WORK,
+    AHEAD_MACHINE,
+    AHEAD_DURATION,
+    AHEAD_SECOND_MACHINE,
+    AHEAD_SECOND_DURATION,
+) = range(6)
 
 
 @njit(cache=True, error_model="numpy")
@@ -209,8 +226,6 @@ def load_row(
     observation.action_mask[row] = 0
     for job in range(num_jobs):
         _touch_candidates(state, observation, row, job, width)
-    if decode == INSERT:
-        state.earliest[row] = 0
     _observe(state, observation, row, width, decode, lookahead)
 
 
@@ -228,6 +243,11 @@ def _clear(state, row):
     state.first_on_machine[row] = -1
     state.next_on_machine[row] = -1
     state.totals[row] = 0
+    state.earliest[row] = 0
+    state.front[row, :, FRONT_MACHINE] = -1
+    state.queue[row] = -1
+    state.queue_size[row] = 0
+    state.queue_work[row] = 0
 
 
 @njit(cache=True, error_model="numpy")
@@ -314,24 +334,110 @@ def _observe_graph(state, observation, row):
 
 
 @njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+def _join_queue(state, row, a):
+    """Put candidate ``a`` into the queue of its machine."""
+    m = state.front[row, a, FRONT_MACHINE]
+    state.queue_next[row, a] = state.queue[row, m]
+    state.queue[row, m] = a
+    state.queue_size[row, m] += 1
+    state.queue_work[row, m] += state.front[row, a, FRONT_DURATION]
+    state.queue_changed[row, m] = 1
+
+
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+def _leave_queue(state, row, a):
+    """Take candidate ``a`` out of the queue of its machine."""
+    m = state.front[row, a, FRONT_MACHINE]
+    previous, current = -1, state.queue[row, m]
+    while current != a:
+        previous, current = current, state.queue_next[row, current]
+    if previous < 0:
+        state.queue[row, m] = state.queue_next[row, a]
+    else:
+        state.queue_next[row, previous] = state.queue_next[row, a]
+    state.queue_size[row, m] -= 1
+    state.queue_work[row, m] -= state.front[row, a, FRONT_DURATION]
+    state.queue_changed[row, m] = 1
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _look_ahead(state, row, job, ready):
+    """Fill ``ahead``: the two operations after the next one of ``job``, if that ends at ``ready``.
+
+    Each is taken on the alternative that would end first when appended.
+    """
+    ahead = state.ahead[row, job]
+    op, last = state.next_operation[row, job] + 1, state.first_operation[row, job + 1]
+    ahead[AHEAD_MACHINE] = -1
+    ahead[AHEAD_SECOND_MACHINE] = -1
+    if op < last:
+        x = _soonest_alternative(state, row, op, ready)
+        ahead[AHEAD_MACHINE] = state.machine[row, x]
+        ahead[AHEAD_DURATION] = state.duration[row, x]
+        ready = max(ready, state.machine_ready[row, state.machine[row, x]]) + state.duration[row, x]
+    if op + 1 < last:
+        x = _soonest_alternative(state, row, op + 1, ready)
+        ahead[AHEAD_SECOND_MACHINE] = state.machine[row, x]
+        ahead[AHEAD_SECOND_DURATION] = state.duration[row, x]
+
+
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+def _soonest_alternative(state, row, op, ready):
+    """The alternative of ``op`` that would end first when appended, the operation being ready."""
+    best = state.first_alternative[row, op]
+    best_end = _NEVER
+    for x in range(best, state.first_alternative[row, op + 1]):
+        end = max(ready, state.machine_ready[row, state.machine[row, x]]) + state.duration[row, x]
+        if end < best_end:
+            best_end = end
+            best = x
+    return best
+
+
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def _touch_candidates(state, observation, row, job, width):
-    """Write the nodes of a job's candidates; clear the rows it no longer needs."""
+    """Write what stays of a job's candidates until it is scheduled again.
+
+    That is nodes, ``front``, ``ahead``, queues, and the features that depend on the job alone.
+    """
     job_node = state.start.shape[1]
     machine_node = job_node + state.job_ready.shape[1]
     op, end = state.next_operation[row, job], state.first_operation[row, job + 1]
     first = state.first_alternative[row, op]
     alternatives = state.first_alternative[row, op + 1] - first if op < end else 0
+    ahead = state.ahead[row, job]
+    ahead[AHEAD_OPERATIONS] = end - op
+    if op < end:
+        ahead[AHEAD_WORK] = state.tail[row, op]
+        _look_ahead(state, row, job, state.job_ready[row, job])
+    unit = f32(state.scale[row, 0])
+    left = f32(end - op)
     for k in range(width):
-        nodes = observation.candidate_nodes[row, job * width + k]
+        a = job * width + k
+        nodes, c = observation.candidate_nodes[row, a], observation.candidates[row, a]
+        c[:] = 0
+        if state.front[row, a, FRONT_MACHINE] >= 0:
+            _leave_queue(state, row, a)
         if k < alternatives:
+            m, duration = state.machine[row, first + k], state.duration[row, first + k]
+            excess = duration - state.shortest[row, op]
+            state.front[row, a, FRONT_MACHINE] = m
+            state.front[row, a, FRONT_DURATION] = duration
+            state.front[row, a, FRONT_REMAINING] = excess + state.tail[row, op]
+            _join_queue(state, row, a)
             nodes[0] = op
             nodes[1] = op + 1 if op + 1 < end else -1
             nodes[2] = job_node + job
-            nodes[3] = machine_node + state.machine[row, first + k]
+            nodes[3] = machine_node + m
+            c[0] = f32(duration) * unit
+            c[11] = left / f32(state.sizes[row, 1])
+            c[12] = f32(1) - left / f32(end - state.first_operation[row, job])
+            c[27] = op + 1 == end
+            c[28] = f32(excess) * unit
         else:
+            state.front[row, a, FRONT_MACHINE] = -1
             nodes[:] = -1
-            observation.candidates[row, job * width + k] = 0
-            observation.action_mask[row, job * width + k] = 0
+            observation.action_mask[row, a] = 0
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
@@ -362,20 +468,50 @@ def _link(state, row, m, op):
         state.next_on_machine[row, previous] = op
 
 
-@njit(cache=True, error_model="numpy", _nrt=False)
-def _refresh_gaps(state, row, job, machine, width):
-    """Insert mode: earliest starts of the candidates of ``job`` and of those on ``machine``."""
-    for j in range(state.sizes[row, 0]):
-        op = state.next_operation[row, j]
-        if op == state.first_operation[row, j + 1]:
-            continue
-        first = state.first_alternative[row, op]
-        for k in range(state.first_alternative[row, op + 1] - first):
-            m = state.machine[row, first + k]
-            if j == job or m == machine:
-                state.earliest[row, j * width + k] = _earliest_gap(
-                    state, row, m, state.job_ready[row, j], state.duration[row, first + k]
-                )
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+def _refresh_start(state, row, a, width, decode):
+    """Earliest start of candidate ``a``."""
+    m, ready = state.front[row, a, FRONT_MACHINE], state.job_ready[row, a // width]
+    if decode == INSERT:
+        duration = state.front[row, a, FRONT_DURATION]
+        state.earliest[row, a] = _earliest_gap(state, row, m, ready, duration)
+    else:
+        state.earliest[row, a] = max(ready, state.machine_ready[row, m])
+
+
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+def _job_completion(state, row, job, width):
+    """Earliest completion of an unfinished job if nothing else delayed it."""
+    completion = _NEVER
+    for a in range(job * width, (job + 1) * width):
+        if state.front[row, a, FRONT_MACHINE] >= 0:
+            remaining = state.front[row, a, FRONT_REMAINING]
+            completion = min(completion, state.earliest[row, a] + remaining)
+    return completion
+
+
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+def _refresh_starts_and_bound(state, row, job, m, width, decode):
+    """After an operation of ``job`` was put on machine ``m``: nothing changed elsewhere."""
+    totals, num_machines = state.totals[row], state.sizes[row, 1]
+    bound = max(totals[BOUND], totals[COMPLETION])
+    if decode != INSERT:
+        if state.fixed_load[row, m] > 0:
+            bound = max(bound, state.machine_ready[row, m] + state.fixed_load[row, m])
+        if width > 1:
+            load = totals[READY_SUM] + totals[WORK_LEFT]
+            bound = max(bound, (load + num_machines - 1) // num_machines)
+    if state.ahead[row, job, AHEAD_OPERATIONS] > 0:
+        for a in range(job * width, (job + 1) * width):
+            if state.front[row, a, FRONT_MACHINE] >= 0:
+                _refresh_start(state, row, a, width, decode)
+        bound = max(bound, _job_completion(state, row, job, width))
+    a = state.queue[row, m]
+    while a >= 0:
+        _refresh_start(state, row, a, width, decode)
+        bound = max(bound, _job_completion(state, row, a // width, width))
+        a = state.queue_next[row, a]
+    totals[BOUND] = bound
 
 
 @njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
@@ -392,8 +528,9 @@ def _schedule(state, observation, row, action, width, decode):
     state.assigned[row, op] = chosen
     state.next_operation[row, job] = op + 1
     state.job_ready[row, job] = end
-    state.machine_ready[row, m] = max(state.machine_ready[row, m], end)
     totals = state.totals[row]
+    totals[READY_SUM] += max(end - state.machine_ready[row, m], 0)
+    state.machine_ready[row, m] = max(state.machine_ready[row, m], end)
     totals[COMPLETION] = max(totals[COMPLETION], end)
     totals[SCHEDULED] += 1
     totals[WORK_LEFT] -= state.shortest[row, op]
@@ -423,148 +560,71 @@ def _schedule(state, observation, row, action, width, decode):
     _touch_candidates(state, observation, row, job, width)
     if decode == INSERT:
         _link(state, row, m, op)
-        _refresh_gaps(state, row, job, m, width)
+    _refresh_starts_and_bound(state, row, job, m, width, decode)
 
 
 @njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
-def _survey(state, row, width, decode):
-    """Earliest starts, queues and the bound.
-
-    Returns:
-        earliest start of any candidate, earliest completion of any, and the candidate that attains
-        the latter with its machine.
-    """
-    num_jobs, num_machines = state.sizes[row, 0], state.sizes[row, 1]
-    next_operation, job_ready = state.next_operation[row], state.job_ready[row]
-    machine_ready, earliest = state.machine_ready[row], state.earliest[row]
-    first_operation, first_alternative = state.first_operation[row], state.first_alternative[row]
-    machine, duration = state.machine[row], state.duration[row]
-    queue, queue_next = state.queue[row], state.queue_next[row]
-    queue_size, queue_work = state.queue_size[row], state.queue_work[row]
-    tail, shortest, fixed_load = state.tail[row], state.shortest[row], state.fixed_load[row]
-    totals = state.totals[row]
-    bound = max(totals[BOUND], totals[COMPLETION])
-    ready_sum = 0
-    for m in range(num_machines):
-        queue[m] = -1
-        queue_size[m] = 0
-        queue_work[m] = 0
-        ready_sum += machine_ready[m]
-        if decode != INSERT and fixed_load[m] > 0:
-            bound = max(bound, machine_ready[m] + fixed_load[m])
-    if decode != INSERT and width > 1:
-        bound = max(bound, (ready_sum + totals[WORK_LEFT] + num_machines - 1) // num_machines)
-    first = _NEVER
-    first_end = _NEVER
-    first_candidate, first_machine = -1, -1
-    for job in range(num_jobs):
-        op = next_operation[job]
-        if op == first_operation[job + 1]:
+def _survey(state, row, width):
+    """Earliest start of any candidate, earliest completion of any, and the candidate with that."""
+    earliest, front = state.earliest[row], state.front[row]
+    first, first_end = _NEVER, _NEVER
+    first_candidate = -1
+    for a in range(state.sizes[row, 0] * width):
+        if front[a, FRONT_MACHINE] < 0:
             continue
-        begin = first_alternative[op]
-        best_end = _NEVER
-        for k in range(first_alternative[op + 1] - begin):
-            a = job * width + k
-            m = machine[begin + k]
-            if decode != INSERT:
-                earliest[a] = max(job_ready[job], machine_ready[m])
-            queue_next[a] = queue[m]
-            queue[m] = a
-            queue_size[m] += 1
-            queue_work[m] += duration[begin + k]
-            end = earliest[a] + duration[begin + k]
-            first = min(first, earliest[a])
-            best_end = min(best_end, end)
-            if end < first_end:
-                first_end = end
-                first_candidate, first_machine = a, m
-        bound = max(bound, best_end - shortest[op] + tail[op])
-    totals[BOUND] = bound
-    return first, first_end, first_candidate, first_machine
+        first = min(first, earliest[a])
+        end = earliest[a] + front[a, FRONT_DURATION]
+        if end < first_end:
+            first_end, first_candidate = end, a
+    return first, first_end, first_candidate
 
 
 @njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
-def _rivals(state, row, a, width, end):
-    """What choosing candidate ``a``, which would end at ``end``, does to its rivals.
-
-    Returns:
-        rivals, those that could start before ``end``, the shortest one, their total delay.
-        ``delay_bound[a]`` is set to the bound by the delayed rivals.
-    """
-    job = a // width
+def _alternatives(state, row, job, width):
+    """Number of alternatives of the next operation of an unfinished job."""
+    if width == 1:
+        return 1
     op = state.next_operation[row, job]
-    m = state.machine[row, state.first_alternative[row, op] + a % width]
-    rivals, blocked, delay = 0, 0, 0
-    shortest = _NEVER
-    bound = np.int32(0)
-    b = state.queue[row, m]
-    while b >= 0:
-        if b != a:
-            rival = state.next_operation[row, b // width]
-            duration = state.duration[row, state.first_alternative[row, rival] + b % width]
-            begin = state.earliest[row, b]
-            rivals += 1
-            shortest = min(shortest, duration)
-            if begin < end:
-                blocked += 1
-                delay += end - begin
-                begin = end
-            bound = max(
-                bound, begin + duration - state.shortest[row, rival] + state.tail[row, rival]
-            )
-        b = state.queue_next[row, b]
-    state.delay_bound[row, a] = bound
-    return rivals, blocked, shortest if rivals else 0, delay
-
-
-@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
-def _soonest_alternative(state, row, op, ready):
-    """The alternative of ``op`` that would end first when appended, the operation being ready."""
-    best = state.first_alternative[row, op]
-    best_end = _NEVER
-    for x in range(best, state.first_alternative[row, op + 1]):
-        end = max(ready, state.machine_ready[row, state.machine[row, x]]) + state.duration[row, x]
-        if end < best_end:
-            best_end = end
-            best = x
-    return best
+    return state.first_alternative[row, op + 1] - state.first_alternative[row, op]
 
 
 @njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def _observe(state, observation, row, width, decode, lookahead):
     """Refresh bound, legality, candidate features and globals of a row."""
-    first, first_end, first_candidate, first_machine = _survey(state, row, width, decode)
+    first, first_end, first_candidate = _survey(state, row, width)
+    first_machine = state.front[row, first_candidate, FRONT_MACHINE]
     num_jobs, num_machines, num_operations = state.sizes[row]
     totals = state.totals[row]
     bound = totals[BOUND]
     unit = f32(state.scale[row, 0])
     horizon = f32(1.0 / max(bound - first, 1))
     quarter = f32(0.25)
-    next_operation, job_ready = state.next_operation[row], state.job_ready[row]
-    machine_ready, earliest = state.machine_ready[row], state.earliest[row]
-    first_operation, first_alternative = state.first_operation[row], state.first_alternative[row]
-    machine, duration, tail = state.machine[row], state.duration[row], state.tail[row]
-    load, delay_bound = state.load[row], state.delay_bound[row]
-    mask = observation.action_mask[row]
+    job_ready, machine_ready = state.job_ready[row], state.machine_ready[row]
+    earliest, front, load = state.earliest[row], state.front[row], state.load[row]
+    queue_size, queue_work = state.queue_size[row], state.queue_work[row]
+    candidates, mask = observation.candidates[row], observation.action_mask[row]
+    delay_bound = state.delay_bound[row]
+    for m in range(num_machines):
+        if state.queue_changed[row, m]:
+            state.queue_changed[row, m] = 0
+            _observe_rivals(state, candidates, row, m, unit)
     legal_count = 0
     unfinished = 0
-    inverse_machines = f32(1) / f32(num_machines)
     for job in range(num_jobs):
-        op, last = next_operation[job], first_operation[job + 1]
-        if op == last:
+        ahead = state.ahead[row, job]
+        if ahead[AHEAD_OPERATIONS] == 0:
             continue
         unfinished += 1
-        begin = first_alternative[op]
-        best_end = earliest[job * width] + duration[begin]
-        alternatives = first_alternative[op + 1] - begin
-        for k in range(1, alternatives):
-            best_end = min(best_end, earliest[job * width + k] + duration[begin + k])
-        operations_left = last - op
-        progress = f32(1) - f32(operations_left) / f32(last - first_operation[job])
-        for k in range(alternatives):
-            a = job * width + k
-            m, d, time = machine[begin + k], duration[begin + k], earliest[a]
-            end = time + d
+        ready, work = job_ready[job], ahead[AHEAD_WORK]
+        begin = job * width
+        end = begin + _alternatives(state, row, job, width)
+        soonest_end = earliest[begin] + front[begin, FRONT_DURATION]
+        for a in range(begin + 1, end):
+            soonest_end = min(soonest_end, earliest[a] + front[a, FRONT_DURATION])
+        for a in range(begin, end):
+            m, time = front[a, FRONT_MACHINE], earliest[a]
+            time_end = time + front[a, FRONT_DURATION]
+            free, machine_load = machine_ready[m], load[m]
             if decode == NONDELAY:
                 legal = time == first
             elif decode == ACTIVE:
@@ -573,57 +633,38 @@ def _observe(state, observation, row, width, decode, lookahead):
                 legal = True
             mask[a] = legal
             legal_count += legal
-            rivals, blocked, shortest_rival, delay = _rivals(state, row, a, width, end)
-            c = observation.candidates[row, a]
-            c[0] = f32(d) * unit
-            c[1] = f32(job_ready[job] - first) * unit
-            c[2] = f32(machine_ready[m] - first) * unit
+            c = candidates[a]
+            c[1] = f32(ready - first) * unit
+            c[2] = f32(free - first) * unit
             c[3] = f32(time - first) * unit
-            c[4] = f32(end - first_end) * unit
-            c[5] = f32(time - job_ready[job]) * unit
-            c[6] = f32(time - machine_ready[m]) * unit
-            c[7] = f32(bound - time - tail[op]) * unit
-            c[8] = (f32(bound - max(machine_ready[m], first)) - load[m]) * unit
-            c[9] = f32(tail[op]) * horizon
-            c[10] = load[m] * horizon
-            c[11] = f32(operations_left) * inverse_machines
-            c[12] = progress
-            c[13] = f32(rivals) * quarter
-            c[14] = f32(blocked) * quarter
-            c[15] = f32(shortest_rival) * unit
-            c[16] = f32(delay) * unit
-            c[17] = f32(delay_bound[a] - bound) * unit if rivals else f32(0)
-            ready = end
-            if op + 1 < last:
-                x = _soonest_alternative(state, row, op + 1, ready)
-                following = machine[x]
-                c[19] = f32(duration[x]) * unit
-                c[20] = f32(machine_ready[following] - ready) * unit
-                c[21] = load[following] * horizon
-                c[22] = f32(state.queue_size[row, following]) * quarter
-                c[23] = f32(state.queue_work[row, following]) * unit
-                ready = max(ready, machine_ready[following]) + duration[x]
-            else:
-                for i in range(19, 24):
-                    c[i] = 0
-            if op + 2 < last:
-                x = _soonest_alternative(state, row, op + 2, ready)
-                following = machine[x]
-                c[24] = f32(duration[x]) * unit
-                c[25] = f32(machine_ready[following] - ready) * unit
-                c[26] = load[following] * horizon
-            else:
-                for i in range(24, 27):
-                    c[i] = 0
-            c[27] = op + 1 == last
-            c[28] = f32(d - state.shortest[row, op]) * unit
-            c[29] = f32(end - best_end) * unit
+            c[4] = f32(time_end - first_end) * unit
+            c[5] = f32(time - ready) * unit
+            c[6] = f32(time - free) * unit
+            c[7] = f32(bound - time - work) * unit
+            c[8] = (f32(bound - max(free, first)) - machine_load) * unit
+            c[9] = f32(work) * horizon
+            c[10] = machine_load * horizon
+            c[17] = f32(delay_bound[a] - bound) * unit if queue_size[m] > 1 else f32(0)
+            c[29] = f32(time_end - soonest_end) * unit
             c[30] = legal
-    _mark_least_delay(state, observation, row)
+            if width > 1:
+                _look_ahead(state, row, job, time_end)
+            following = ahead[AHEAD_MACHINE]
+            if following >= 0:
+                next_free, next_duration = machine_ready[following], ahead[AHEAD_DURATION]
+                c[19] = f32(next_duration) * unit
+                c[20] = f32(next_free - time_end) * unit
+                c[21] = load[following] * horizon
+                c[22] = f32(queue_size[following]) * quarter
+                c[23] = f32(queue_work[following]) * unit
+                next_end = max(time_end, next_free) + next_duration
+                following = ahead[AHEAD_SECOND_MACHINE]
+                if following >= 0:
+                    c[24] = f32(ahead[AHEAD_SECOND_DURATION]) * unit
+                    c[25] = f32(machine_ready[following] - next_end) * unit
+                    c[26] = load[following] * horizon
     if lookahead != NO_LOOKAHEAD:
-        _observe_lookahead(
-            state, observation, row, width, lookahead, legal_count, len(CANDIDATE_FEATURES)
-        )
+        _observe_lookahead(state, observation, row, width, legal_count, len(CANDIDATE_FEATURES))
     g = observation.globals[row]
     g[0] = totals[SCHEDULED] / num_operations
     g[1] = (bound - totals[INITIAL_BOUND]) * state.scale[row, 1]
@@ -631,6 +672,7 @@ def _observe(state, observation, row, width, decode, lookahead):
     if left == 0:
         g[2:] = 0
         return
+    inverse_machines = f32(1) / f32(num_machines)
     g[2] = first / max(bound, 1)
     g[3] = (bound - first) * unit * f32(0.01)
     g[4] = legal_count / unfinished
@@ -640,106 +682,157 @@ def _observe(state, observation, row, width, decode, lookahead):
 
 
 @njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
-def _mark_least_delay(state, observation, row):
-    """Feature ``least_bound_increase``: the candidates of a machine whose choice delays least."""
-    for m in range(state.sizes[row, 1]):
-        least = _NEVER
-        a = state.queue[row, m]
-        while a >= 0:
-            least = min(least, state.delay_bound[row, a])
-            a = state.queue_next[row, a]
-        a = state.queue[row, m]
-        while a >= 0:
-            observation.candidates[row, a, 18] = state.delay_bound[row, a] == least
-            a = state.queue_next[row, a]
+def _observe_rivals(state, candidates, row, m, unit):
+    """Features of what choosing each candidate of machine ``m`` does to the others there."""
+    earliest, front = state.earliest[row], state.front[row]
+    queue_next, delay_bound = state.queue_next[row], state.delay_bound[row]
+    first = state.queue[row, m]
+    rivals = state.queue_size[row, m] - 1
+    least = _NEVER
+    a = first
+    while a >= 0:
+        end = earliest[a] + front[a, FRONT_DURATION]
+        blocked, delay, shortest, latest = 0, 0, _NEVER, np.int32(0)
+        b = first
+        while b >= 0:
+            if b != a:
+                begin = earliest[b]
+                shortest = min(shortest, front[b, FRONT_DURATION])
+                wait = max(end - begin, 0)
+                blocked += wait > 0
+                delay += wait
+                latest = max(latest, begin + wait + front[b, FRONT_REMAINING])
+            b = queue_next[b]
+        delay_bound[a] = latest
+        least = min(least, latest)
+        c = candidates[a]
+        c[13] = f32(rivals) * f32(0.25)
+        c[14] = f32(blocked) * f32(0.25)
+        c[15] = f32(shortest) * unit if rivals else f32(0)
+        c[16] = f32(delay) * unit
+        a = queue_next[a]
+    a = first
+    while a >= 0:
+        candidates[a, 18] = delay_bound[a] == least
+        a = queue_next[a]
 
 
 @njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
-def _observe_lookahead(state, observation, row, width, lookahead_mode, legal_count, column):
+def _observe_lookahead(state, observation, row, width, legal_count, column):
     """Try every legal candidate of a row that has a choice; write features from ``column`` on."""
-    num_jobs = state.sizes[row, 0]
-    left = state.sizes[row, 2] - state.totals[row, SCHEDULED]
-    affordable = lookahead_mode == FULL_LOOKAHEAD or left * num_jobs <= TRIAL_WORK
-    tried = legal_count > 1 and affordable
+    count = state.sizes[row, 0] * width
     mask, lookahead = observation.action_mask[row], state.lookahead[row]
     best = _NEVER
-    for a in range(num_jobs * width):
+    for a in range(count):
         lookahead[a] = 0
-        for i in range(3):
-            observation.candidates[row, a, column + i] = 0
-        if tried and mask[a]:
-            _begin_trial(state, row, a, width)
-            lookahead[a] = _finish_by_atc(state, row, width)
+        observation.candidates[row, a, column] = 0
+        observation.candidates[row, a, column + 1] = 0
+        if legal_count > 1 and mask[a]:
+            lookahead[a] = _trial_makespan(state, row, a, width)
             best = min(best, lookahead[a])
-    if not tried:
+    if legal_count <= 1:
         return
-    unit = state.scale[row, 0]
-    for a in range(num_jobs * width):
+    unit, bound = state.scale[row, 0], state.totals[row, BOUND]
+    for a in range(count):
         if mask[a]:
             observation.candidates[row, a, column] = (lookahead[a] - best) * unit
-            observation.candidates[row, a, column + 1] = (
-                lookahead[a] - state.totals[row, BOUND]
-            ) * unit
-            observation.candidates[row, a, column + 2] = 1
+            observation.candidates[row, a, column + 1] = (lookahead[a] - bound) * unit
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _trial_makespan(state, row, a, width):
+    """Makespan when candidate ``a`` is followed by non-delay ATC.
+
+    The two loops over candidates run over neighbouring numbers and do without branches, so that the
+    compiler vectorises them: a trial takes most of the time of an episode with lookahead.
+    """
+    count = state.sizes[row, 0] * width
+    start, machine = state.trial_start[row, :count], state.trial_machine[row, :count]
+    tail, log_duration = state.trial_tail[row, :count], state.trial_log[row, :count]
+    weight = f32(state.scale[row, 0] / ATC_DURATIONS)
+    _begin_trial(state, row, width)
+    bound = state.totals[row, BOUND]
+    makespan = state.totals[row, COMPLETION]
+    time = state.earliest[row, a]
+    while True:
+        m, end = _append_in_trial(state, row, a, width, time)
+        makespan = max(makespan, end)
+        ready = state.trial_ready[row, m]
+        time, latest = _NEVER, bound
+        for b in range(count):
+            start[b] = max(start[b], ready) if machine[b] == m else start[b]
+            time = min(time, start[b])
+            latest = max(latest, start[b] + tail[b])
+        if time == _NEVER:
+            return makespan
+        if width > 1:
+            latest = max(bound, _latest_completion(state, row, width))
+        least = f32(np.inf)
+        for b in range(count):
+            if start[b] == time:
+                slack = max(bound - time - tail[b], 0)
+                priority = log_duration[b] + f32(slack) * weight
+                if priority < least:
+                    least, a = priority, b
+        bound = latest
 
 
 @njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
-def _begin_trial(state, row, a, width):
-    """Copy the partial schedule and append candidate ``a``."""
+def _begin_trial(state, row, width):
+    """Copy the partial schedule."""
+    for m in range(state.sizes[row, 1]):
+        state.trial_ready[row, m] = state.machine_ready[row, m]
     for job in range(state.sizes[row, 0]):
         state.trial_next[row, job] = state.next_operation[row, job]
-        state.trial_job[row, job] = state.job_ready[row, job]
-    for m in range(state.sizes[row, 1]):
-        state.trial_machine[row, m] = state.machine_ready[row, m]
-    _append_in_trial(state, row, a, width, state.earliest[row, a])
+        _renew_in_trial(state, row, job, width, state.job_ready[row, job])
+
+
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+def _renew_in_trial(state, row, job, width, ready):
+    """Write the candidates of a job of the trial that is free from ``ready`` on."""
+    op = state.trial_next[row, job]
+    first, alternatives = 0, 0
+    if op < state.first_operation[row, job + 1]:
+        first = state.first_alternative[row, op]
+        alternatives = state.first_alternative[row, op + 1] - first
+    for k in range(width):
+        b = job * width + k
+        if k < alternatives:
+            m = state.machine[row, first + k]
+            state.trial_machine[row, b] = m
+            state.trial_start[row, b] = max(ready, state.trial_ready[row, m])
+            state.trial_tail[row, b] = state.tail[row, op]
+            state.trial_log[row, b] = state.log_duration[row, first + k]
+        else:
+            state.trial_machine[row, b] = -1
+            state.trial_start[row, b] = _NEVER
+            state.trial_tail[row, b] = -_NEVER
 
 
 @njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def _append_in_trial(state, row, a, width, begin):
-    """Let candidate ``a`` of the trial start at ``begin``."""
+    """Let candidate ``a`` of the trial start at ``begin``; returns its machine and its end."""
     job = a // width
-    op = state.trial_next[row, job]
-    x = state.first_alternative[row, op] + a % width
+    x = state.first_alternative[row, state.trial_next[row, job]] + a % width
     m = state.machine[row, x]
     end = begin + state.duration[row, x]
-    state.trial_next[row, job] = op + 1
-    state.trial_job[row, job] = end
-    state.trial_machine[row, m] = max(state.trial_machine[row, m], end)
+    state.trial_ready[row, m] = max(state.trial_ready[row, m], end)
+    state.trial_next[row, job] += 1
+    _renew_in_trial(state, row, job, width, end)
+    return m, end
 
 
 @njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
-def _finish_by_atc(state, row, width):
-    """Makespan of the trial completed by non-delay ATC."""
-    weight = f32(state.scale[row, 0] / ATC_DURATIONS)
-    bound = state.totals[row, BOUND]
-    while True:
-        first, best, chosen = _NEVER, f32(np.inf), -1
-        latest = bound
-        for job in range(state.sizes[row, 0]):
-            op = state.trial_next[row, job]
-            if op == state.first_operation[row, job + 1]:
-                continue
-            ready, tail = state.trial_job[row, job], state.tail[row, op]
-            soonest = _NEVER
-            x = state.first_alternative[row, op]
-            for k in range(state.first_alternative[row, op + 1] - x):
-                begin = max(ready, state.trial_machine[row, state.machine[row, x + k]])
-                soonest = min(soonest, begin)
-                if begin > first:
-                    continue
-                slack = max(bound - begin - tail, 0)
-                priority = state.log_duration[row, x + k] + f32(slack) * weight
-                if begin < first or priority < best:
-                    first, best, chosen = begin, priority, job * width + k
-            latest = max(latest, soonest + tail)
-        bound = latest
-        if chosen < 0:
-            break
-        _append_in_trial(state, row, chosen, width, first)
-    makespan = state.totals[row, COMPLETION]
+def _latest_completion(state, row, width):
+    """Largest over the jobs of a trial of the earliest start plus the work left."""
+    latest = 0
     for job in range(state.sizes[row, 0]):
-        makespan = max(makespan, state.trial_job[row, job])
-    return makespan
+        first = job * width
+        soonest = state.trial_start[row, first]
+        for b in range(first + 1, first + width):
+            soonest = min(soonest, state.trial_start[row, b])
+        latest = max(latest, soonest + state.trial_tail[row, first])
+    return latest
 
 
 @njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)

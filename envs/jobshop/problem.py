@@ -28,7 +28,7 @@ class JobShopProblem(Problem[JobShopInstance]):
         largest: sizes to pad to. With K the most alternatives of an operation, candidate
             ``job * K + k`` is alternative k of the job's next operation.
         decode: schedule-generation scheme, see :mod:`makespan.envs.jobshop.kernel`.
-        lookahead: ``"atc"`` or ``"atc-full"`` adds features from trial schedules, see
+        lookahead: ``"atc"`` adds features from trial schedules, see
             :mod:`makespan.envs.jobshop.kernel`.
 
     Raises:
@@ -109,27 +109,38 @@ class JobShopProblem(Problem[JobShopInstance]):
             "fixed_load": machines,
             "load": machines,
             "earliest": candidates,
+            "front": (candidates, 3),
+            "ahead": (jobs, 6),
             "start": operations,
             "assigned": operations,
             "first_on_machine": machines,
             "next_on_machine": operations,
-            "totals": 5,
+            "totals": 6,
             "queue": machines,
             "queue_next": candidates,
             "queue_size": machines,
             "queue_work": machines,
+            "queue_changed": machines,
             "delay_bound": candidates,
             "log_duration": alternatives,
             "lookahead": candidates,
             "trial_next": jobs,
-            "trial_job": jobs,
-            "trial_machine": machines,
+            "trial_ready": machines,
+            "trial_start": candidates,
+            "trial_machine": candidates,
+            "trial_tail": candidates,
+            "trial_log": candidates,
         }
-        dtypes = {"scale": np.float64, "load": np.float32, "log_duration": np.float32}
+        dtypes = {
+            "scale": np.float64,
+            "load": np.float32,
+            "log_duration": np.float32,
+            "trial_log": np.float32,
+        }
         return State(
             **{
-                field: np.zeros((batch, count), dtype=dtypes.get(field, np.int32))
-                for field, count in columns.items()
+                field: np.zeros(np.r_[batch, shape], dtype=dtypes.get(field, np.int32))
+                for field, shape in columns.items()
             }
         )
 

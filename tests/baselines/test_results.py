@@ -14,6 +14,7 @@ from makespan.baselines.results import (
 )
 from makespan.envs.core.errors import UsageError
 
+METRICS = ("energy mJ", "p95 s")
 ROW = Row(
     instance="x, y",
     instance_hash="abc",
@@ -23,6 +24,7 @@ ROW = Row(
     seed=3,
     time_limit_s=0.5,
     objective=12.0,
+    metrics=(0.25, math.nan),
     lower_bound=10.0,
     best_known_lower=None,
     best_known_upper=None,
@@ -38,15 +40,18 @@ ROW = Row(
 
 def test_rows_come_back_as_they_were_written(tmp_path):
     path = tmp_path / "results.csv"
-    file = ResultsFile(path, ["decode"])
+    file = ResultsFile(path, ["decode"], METRICS)
     other = replace(ROW, time_limit_s=None, best_known_upper=11.0, gap_percent=2.5)
     file.append(ROW)
     file.append(other)
-    again = ResultsFile(path, ["decode"]).rows
-    assert [replace(row, gap_percent=0) for row in again] == [
-        replace(ROW, gap_percent=0),
-        replace(other, gap_percent=0),
+    again = ResultsFile(path, ["decode"], METRICS).rows
+    # NaN is not equal to itself
+    assert [replace(row, gap_percent=0, metrics=()) for row in again] == [
+        replace(ROW, gap_percent=0, metrics=()),
+        replace(other, gap_percent=0, metrics=()),
     ]
+    assert again[0].metrics[0] == 0.25
+    assert math.isnan(again[0].metrics[1])
     assert math.isnan(again[0].gap_percent)
     assert again[1].gap_percent == 2.5
 
@@ -54,27 +59,27 @@ def test_rows_come_back_as_they_were_written(tmp_path):
 @pytest.mark.parametrize("lost", [1, 2, 20, 60])
 def test_a_line_cut_short_by_a_crash_is_dropped(tmp_path, lost):
     path = tmp_path / "results.csv"
-    file = ResultsFile(path, ["decode"])
+    file = ResultsFile(path, ["decode"], METRICS)
     file.append(ROW)
     file.append(ROW)
     path.write_bytes(path.read_bytes()[:-lost])
-    resumed = ResultsFile(path, ["decode"])
+    resumed = ResultsFile(path, ["decode"], METRICS)
     assert len(resumed.rows) == 1
     resumed.append(ROW)
-    assert len(ResultsFile(path, ["decode"]).rows) == 2
+    assert len(ResultsFile(path, ["decode"], METRICS).rows) == 2
 
 
 def test_a_damaged_cell_is_named(tmp_path):
     path = tmp_path / "results.csv"
-    ResultsFile(path, ["decode"]).append(ROW)
+    ResultsFile(path, ["decode"], METRICS).append(ROW)
     path.write_text(path.read_text().replace(",12,", ",twelve,"))
     with pytest.raises(UsageError, match=r"line 2: column objective: found 'twelve', expected a n"):
-        ResultsFile(path, ["decode"])
+        ResultsFile(path, ["decode"], METRICS)
 
 
 def test_other_columns_are_refused(tmp_path):
     path = tmp_path / "results.csv"
-    ResultsFile(path, ["decode"]).append(ROW)
+    ResultsFile(path, ["decode"], METRICS).append(ROW)
     with pytest.raises(UsageError, match="choose another --out"):
         ResultsFile(path, ["view"])
 

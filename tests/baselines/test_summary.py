@@ -6,6 +6,7 @@ from makespan.baselines.results import Row, with_gaps
 from makespan.baselines.summary import (
     Summary,
     display_name,
+    metrics_table,
     paired_table,
     quality_table,
     size_table,
@@ -24,6 +25,7 @@ def row(instance: str, solver: str, objective: float, seed: int = 0, seconds: fl
         seed=seed,
         time_limit_s=1.0,
         objective=objective,
+        metrics=(objective / 10,),
         lower_bound=90.0,
         best_known_lower=90.0,
         best_known_upper=100.0,
@@ -48,7 +50,7 @@ ROWS = with_gaps(
 
 @pytest.fixture
 def summary() -> Summary:
-    found = summarise(ROWS, ["decode"], rules=["rule"])
+    found = summarise(ROWS, ["decode"], rules=["rule"], metric_names=["energy mJ"])
     assert found is not None
     return found
 
@@ -110,3 +112,16 @@ def test_a_prefix_is_dropped_only_when_a_column_shows_it():
     assert display_name("active/on/mwkr:samples=2", ("active", "on")) == "mwkr:samples=2"
     assert display_name("runs/best", ("active",)) == "runs/best"
     assert display_name("cp-sat:hint=active/mwkr", ("active",)) == "cp-sat:hint=active/mwkr"
+
+
+def test_further_figures_are_means_over_seeds_then_instances(summary):
+    table = metrics_table(summary)
+    assert table is not None
+    assert table.columns == ("solver", "decode", "energy mJ")
+    assert table.lines == (("search", "-", "10.3"), ("rule", "active", "12"))
+
+
+def test_a_family_without_further_figures_has_no_table_of_them():
+    summary = summarise(ROWS, ["decode"], rules=["rule"])
+    assert summary is not None
+    assert metrics_table(summary) is None
