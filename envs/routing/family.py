@@ -6,7 +6,7 @@ from typing import Any
 
 from makespan.envs.core.env import SchedulingEnv
 from makespan.envs.core.errors import UsageError
-from makespan.envs.core.family import Family
+from makespan.envs.core.family import Family, Source
 from makespan.envs.core.problem import FixedInstances, Generator
 from makespan.envs.core.vector_env import SchedulingVectorEnv
 from makespan.envs.routing.generator import RoutingGenerator
@@ -111,7 +111,8 @@ def make_family() -> Family:
     """The record of the routing family."""
     from makespan.baselines.routing import POLICIES, SOLVERS
     from makespan.envs.routing.bounds import lower_bound
-    from makespan.envs.routing.formats import read_instance, write_solution
+    from makespan.envs.routing.formats import read_instance, read_trace_windows, write_solution
+    from makespan.envs.routing.metrics import METRICS
     from makespan.envs.routing.suites import SUITES
 
     return Family(
@@ -128,4 +129,13 @@ def make_family() -> Family:
         draw=_draw,
         policies=POLICIES,
         solvers=SOLVERS,
+        metrics=METRICS,
+        sources={
+            "trace": Source(
+                "FILE[:OPTION=VALUE,...]",
+                "Trace of requests (Azure, BurstGPT or Mooncake columns); options: fleet, load, rate, "
+                "requests, windows, part, memory, predictor, error, cache.",
+                read_trace_windows,
+            )
+        },
     )

@@ -9,7 +9,7 @@ import numpy as np
 from makespan.envs.core.errors import UnknownNameError, UsageError
 from makespan.envs.routing.hardware import PRESETS, preset, sustainable_rate
 from makespan.envs.routing.instance import DECODE, PREFILL, Fleet, RoutingInstance, Sizes
-from makespan.envs.routing.workloads import PREFIX_TOKENS, WORKLOADS, predict, workload
+from makespan.envs.routing.workloads import CLIENTS, PREFIX_TOKENS, WORKLOADS, predict, workload
 
 #: A number, or the smallest and largest of a range to draw from, both included.
 Range = int | tuple[int, int]
@@ -27,6 +27,7 @@ MODELS = {
 TRANSFER_S = 327_680 / 50e9
 
 MAX_BATCH = 128
+
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class RoutingGenerator:
         names = WORKLOADS if self.workload == "any" else [self.workload]
         with_prefixes = [WORKLOADS[name] for name in names if WORKLOADS[name].turns]
         blocks = max((w.longest[0] // PREFIX_TOKENS for w in with_prefixes), default=0) * requests
-        clients = requests if with_prefixes else 8
+        clients = max(requests, CLIENTS)
         return Sizes(requests, replicas, MAX_BATCH, clients, blocks + 100 * bool(blocks), blocks)
 
     def sample(self, rng: np.random.Generator) -> RoutingInstance:

@@ -234,7 +234,7 @@ class State(NamedTuple):
     prefixes: NDArray[np.int64]  # (B, references)
     alone: NDArray[np.float64]  # (B, N) least latency, s
     engine: NDArray[np.float64]  # (B, R, 7)
-    mean_engine: NDArray[np.float64]  # (B, 7)
+    mean_engine: NDArray[np.float64]  # (B, 8) and the mean token budget
     limits: NDArray[np.int64]  # (B, R, 5)
     units: NDArray[np.int64]  # (B, 5)
     seconds: NDArray[np.float64]  # (B, 7)
@@ -801,7 +801,7 @@ def _alone(state, row, i):
     """Predicted latency of a request alone on the mean replica."""
     engine = state.mean_engine[row]
     prompt, output = float(state.prompt[row, i]), float(state.predicted[row, i])
-    chunks = np.ceil(prompt / state.limits[row, 0, BUDGET])
+    chunks = np.ceil(prompt / engine[7])
     decode = engine[0] + engine[2] + engine[5] * (prompt + 0.5 * output)
     return chunks * engine[0] + (engine[1] + engine[6] * prompt) * prompt + (output - 1) * decode
 
@@ -1289,7 +1289,7 @@ def _observe(state, observation, row):
     g[2] = _bounded(waiting_mean / 8)
     g[3] = used_mean
     g[4] = used_min
-    g[5] = prompt / state.limits[row, 0, BUDGET]
+    g[5] = prompt / state.mean_engine[row, 7]
     g[6] = state.predicted[row, i] / 256
     g[7] = _bounded(_alone(state, row, i) * unit)
     g[8] = _bounded(marginal_min * unit)
@@ -1449,6 +1449,7 @@ def reset_row(state, observation, row, queue):
     for r in range(replicas):
         for column in range(7):
             state.mean_engine[row, column] += state.engine[row, r, column] / replicas
+        state.mean_engine[row, 7] += state.limits[row, r, BUDGET] / replicas
     alone = 0.0
     for i in range(requests):
         alone += state.alone[row, i]

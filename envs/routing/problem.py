@@ -95,7 +95,7 @@ class RoutingProblem(Problem[RoutingInstance]):
             "prefix_offsets": ((batch, n + 1), whole),
             "prefixes": ((batch, references), whole),
             "engine": ((*per_replica, 7), floats),
-            "mean_engine": ((*one, 7), floats),
+            "mean_engine": ((*one, 8), floats),
             "limits": ((*per_replica, 5), whole),
             "units": ((*one, 5), whole),
             "seconds": ((*one, 7), floats),

@@ -24,6 +24,8 @@ from makespan.envs.core.errors import UnknownNameError, UsageError
 
 #: Prompt tokens of a prefix block, as in the Mooncake traces.
 PREFIX_TOKENS = 512
+#: Clients that independent requests come from.
+CLIENTS = 8
 
 
 class Requests(NamedTuple):
@@ -80,7 +82,7 @@ class Workload:
             output[of_task] = outputs.draw(rng, len(of_task), most_output)
         if self.turns:
             return _conversations(rng, prompt, output, self.turns, most_prompt)
-        client = rng.integers(8, size=count)
+        client = rng.integers(CLIENTS, size=count)
         return Requests(prompt, output, client, [[] for _ in range(count)])
 
     def arrivals(self, rng: np.random.Generator, count: int, rate: float) -> NDArray[np.float64]:
