@@ -41,7 +41,7 @@ def _parts(
 ) -> tuple[RoutingProblem, Generator[RoutingInstance]]:
     """Problem and source of instances of an environment."""
     if instance is None:
-        source = RoutingGenerator(**{"requests": 200, "replicas": 4, **options})
+        source = RoutingGenerator(**{"num_requests": 200, "num_replicas": 4, **options})
         return RoutingProblem(source.largest, queue, reward), source
     if options:
         raise UsageError(f"{', '.join(sorted(options))}: not with a fixed instance")
@@ -65,7 +65,7 @@ def make_env(
         queue: order of the queue at the replicas, see :mod:`makespan.envs.routing.replay`.
         reward: how the cost is spread over decisions, see :mod:`makespan.envs.routing.kernel`.
         observation, illegal_action, render_mode: see :class:`SchedulingEnv`.
-        options: of the generator, e.g. ``requests=(200, 400), replicas=8, workload="mooncake"``.
+        options: of the generator, e.g. ``num_requests=(200, 400), num_replicas=8, workload="mooncake"``.
     """
     problem, source = _parts(instance, queue, reward, options)
     return SchedulingEnv(problem, source, observation, illegal_action, render_mode)
@@ -120,7 +120,7 @@ def make_family() -> Family:
         env_ids=("makespan/LLMRouting-v0",),
         make_problem=make_problem,
         problem_options={"queue": QUEUE_ORDERS, "reward": REWARDS},
-        generators={"routing": RoutingGenerator(requests=(200, 400), replicas=(2, 10))},
+        generators={"routing": RoutingGenerator(num_requests=(200, 400), num_replicas=(2, 10))},
         suites=SUITES,
         read_instance=read_instance,
         write_solution=write_solution,

@@ -35,8 +35,8 @@ class RoutingGenerator:
     """Fleets, workloads and loads drawn at random.
 
     Attributes:
-        requests: number of requests.
-        replicas: number of replicas.
+        num_requests: number of requests.
+        num_replicas: number of replicas.
         fleet: of one preset, of several, or either; ``"..."`` a preset: all of that one.
         model: a key of :data:`MODELS`, or ``"any"``.
         workload: a key of :data:`makespan.envs.routing.workloads.WORKLOADS`, or ``"any"``.
@@ -53,8 +53,8 @@ class RoutingGenerator:
         UsageError, UnknownNameError: for a value outside its range.
     """
 
-    requests: Range
-    replicas: Range
+    num_requests: Range
+    num_replicas: Range
     fleet: str = "mixed"
     model: str = "any"
     workload: str = "any"
@@ -71,10 +71,10 @@ class RoutingGenerator:
     stale_s: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_range("requests", self.requests, 1, 2**20)
-        low, _ = _check_range("replicas", self.replicas, 1, 2**12)
+        _check_range("num_requests", self.num_requests, 1, 2**20)
+        low, _ = _check_range("num_replicas", self.num_replicas, 1, 2**12)
         if self.pools == "disaggregated" and low < 2:
-            raise UsageError(f"replicas: found {self.replicas}, two pools need at least 2")
+            raise UsageError(f"num_replicas: found {self.num_replicas}, two pools need at least 2")
         for field, highest in (("load", 100.0), ("memory", 1.0), ("error", 10.0)):
             pair = getattr(self, field)
             lowest = -1.0 if field == "error" else 1e-3
@@ -96,14 +96,14 @@ class RoutingGenerator:
         """The same with requests and replicas up to ``progress`` of the way from low to high."""
         return replace(
             self,
-            requests=_grown(self.requests, progress),
-            replicas=_grown(self.replicas, progress),
+            num_requests=_grown(self.num_requests, progress),
+            num_replicas=_grown(self.num_replicas, progress),
         )
 
     @property
     def largest(self) -> Sizes:
         """Sizes that no sampled instance exceeds."""
-        requests, replicas = _ends(self.requests)[1], _ends(self.replicas)[1]
+        requests, replicas = _ends(self.num_requests)[1], _ends(self.num_replicas)[1]
         names = WORKLOADS if self.workload == "any" else [self.workload]
         with_prefixes = [WORKLOADS[name] for name in names if WORKLOADS[name].turns]
         blocks = max((w.longest[0] // PREFIX_TOKENS for w in with_prefixes), default=0) * requests
@@ -112,7 +112,7 @@ class RoutingGenerator:
 
     def sample(self, rng: np.random.Generator) -> RoutingInstance:
         """A fresh instance; the same generator state gives the same instance."""
-        count, replicas = _draw(rng, self.requests), _draw(rng, self.replicas)
+        count, replicas = _draw(rng, self.num_requests), _draw(rng, self.num_replicas)
         name = self._choose(rng, self.workload, tuple(WORKLOADS))
         stream = workload(name)
         fleet = self._fleet(rng, replicas)

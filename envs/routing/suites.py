@@ -24,8 +24,8 @@ RECIPES: Mapping[str, RoutingGenerator] = MappingProxyType(
     {
         # all replicas alike, plenty of memory
         "homogeneous": RoutingGenerator(
-            requests=600,
-            replicas=4,
+            num_requests=600,
+            num_replicas=4,
             fleet="a100/llama-2-7b/1",
             model="llama-2-7b",
             workload="azure-conversation",
@@ -36,8 +36,8 @@ RECIPES: Mapping[str, RoutingGenerator] = MappingProxyType(
         ),
         # fast and slow replicas mixed
         "heterogeneous": RoutingGenerator(
-            requests=600,
-            replicas=6,
+            num_requests=600,
+            num_replicas=6,
             fleet="heterogeneous",
             model="llama-2-7b",
             workload="azure-conversation",
@@ -48,8 +48,8 @@ RECIPES: Mapping[str, RoutingGenerator] = MappingProxyType(
         ),
         # little memory: requests wait, and responses that grow are preempted
         "memory": RoutingGenerator(
-            requests=600,
-            replicas=4,
+            num_requests=600,
+            num_replicas=4,
             fleet="a100/llama-2-7b/1",
             model="llama-2-7b",
             workload="azure-conversation",
@@ -60,8 +60,8 @@ RECIPES: Mapping[str, RoutingGenerator] = MappingProxyType(
         ),
         # conversations with shared prefixes
         "prefix": RoutingGenerator(
-            requests=600,
-            replicas=4,
+            num_requests=600,
+            num_replicas=4,
             fleet="a100/llama-3.1-8b/1",
             model="llama-3.1-8b",
             workload="mooncake",

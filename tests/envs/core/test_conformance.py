@@ -34,14 +34,14 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     }
     for name in ("makespan/JobShop-v0", "makespan/FlexibleJobShop-v0")
 }
-_SMALL_CLUSTER = {"requests": (2, 4), "replicas": (1, 3), "max_holds": 1, "memory": (0.02, 0.1)}
+_SMALL_CLUSTER = {"num_requests": (2, 4), "num_replicas": (1, 3), "max_holds": 1, "memory": (0.02, 0.1)}
 VARIANTS["makespan/LLMRouting-v0"] = {
     "time": _SMALL_CLUSTER,
     "foreseen": {**_SMALL_CLUSTER, "reward": "projected"},
     "mlfq": {**_SMALL_CLUSTER, "queue": "mlfq"},
     "prefixes": {**_SMALL_CLUSTER, "workload": "mooncake", "queue": "dlpm"},
     "stale": {**_SMALL_CLUSTER, "stale_s": 0.5, "delay_s": 0.01, "queue": "srpt"},
-    "pools": {**_SMALL_CLUSTER, "replicas": (2, 3), "pools": "disaggregated", "queue": "vtc"},
+    "pools": {**_SMALL_CLUSTER, "num_replicas": (2, 3), "pools": "disaggregated", "queue": "vtc"},
 }
 
 

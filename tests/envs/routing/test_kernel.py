@@ -390,7 +390,7 @@ def test_both_rewards_sum_to_the_same(seed: int) -> None:
 def test_with_true_predictions_the_projection_is_close() -> None:
     """Predicted latency against what happens when nothing else arrives."""
     generator = RoutingGenerator(
-        requests=40, replicas=1, model="llama-2-7b", workload="azure-conversation",
+        num_requests=40, num_replicas=1, model="llama-2-7b", workload="azure-conversation",
         memory=(1.0, 1.0), predictor="exact", error=(0.0, 0.0), max_holds=0,
     )  # fmt: skip
     errors = []
