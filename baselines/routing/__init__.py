@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from makespan.baselines.routing.exact import BruteForce, Clairvoyant
 from makespan.baselines.routing.rules import RULES, RandomChoices, RulePolicy
 from makespan.envs.core.observation import ObservationSpec
 
@@ -29,4 +30,7 @@ POLICIES: Mapping[str, Callable[..., Any]] = {
     "power-of-two": partial(RandomChoices, 2),
     "pretrained": _trained,
 }
-SOLVERS: Mapping[str, Callable[..., Any]] = {}
+SOLVERS: Mapping[str, Callable[..., Any]] = {
+    "brute-force": BruteForce,
+    "clairvoyant": Clairvoyant,
+}
