@@ -1,8 +1,9 @@
 """A trained policy as one small file that numpy alone can score.
 
 ``python -m makespan.agents.export policy.safetensors policy.npz`` writes the weights of a policy
-without graph encoder (``--encoder none``); :class:`NumpyPolicy` reads the file and scores one decision
-at a time. The class needs nothing else of this package, so it can be copied into a gateway.
+without graph encoder (``--encoder none``); :class:`NumpyPolicy` reads the file and scores one
+decision at a time. The class needs nothing else of this package, so it can be copied into a
+gateway.
 """
 
 import json
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Weights = dict[str, NDArray[np.float32]]
+Weights = dict[str, NDArray[Any]]
 
 
 def export_policy(checkpoint: Path, out: Path) -> None:
@@ -33,8 +34,8 @@ def export_policy(checkpoint: Path, out: Path) -> None:
     policy = data.data["policy"]
     if policy["encoder"] != "none":
         raise UsageError(
-            f"{checkpoint}: has the encoder {policy['encoder']!r}, expected 'none': only policies on "
-            "candidate features can be exported"
+            f"{checkpoint}: has the encoder {policy['encoder']!r}, expected 'none': only policies "
+            "on candidate features can be exported"
         )
     weights = _folded(
         {
@@ -53,13 +54,14 @@ def export_policy(checkpoint: Path, out: Path) -> None:
         "global_features": data.data["features"]["global_features"],
     }
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, about=np.array(json.dumps(about)), **weights)
+    arrays: dict[str, Any] = {"about": np.array(json.dumps(about)), **weights}
+    np.savez(buffer, **arrays)
     write_atomically(out, buffer.getvalue())
 
 
 def _folded(w: dict[str, NDArray[np.float64]], layers: int) -> Weights:
     """Matrices ready to be multiplied from the right, the scale and shift of norms within them."""
-    out: dict[str, NDArray[np.float64]] = {"whole": w["whole"]}
+    out: Weights = {"whole": w["whole"]}
 
     def put(target: str, linear: str, norm: str | None = None) -> None:
         matrix, bias = w[f"{linear}.weight"].T, w[f"{linear}.bias"]
@@ -107,10 +109,10 @@ class NumpyPolicy:
 
     def scores(
         self,
-        candidates: NDArray[np.float32],
-        whole: NDArray[np.float32],
+        candidates: NDArray[Any],
+        whole: NDArray[Any],
         legal: NDArray[np.bool_],
-    ) -> NDArray[np.float32]:
+    ) -> NDArray[Any]:
         """(A,) scores, -inf where illegal; the highest is the decision.
 
         Args:
@@ -130,12 +132,12 @@ class NumpyPolicy:
         y = _gelu(self._linear("actor.first", _norm(x[:-1])))
         return np.where(legal, self._linear("actor.second", y)[:, 0], np.float32(-np.inf))
 
-    def _linear(self, name: str, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        y: NDArray[np.float32] = x @ self.weights[f"{name}.matrix"]
+    def _linear(self, name: str, x: NDArray[Any]) -> NDArray[Any]:
+        y = np.asarray(x @ self.weights[f"{name}.matrix"])
         y += self.weights[f"{name}.bias"]
         return y
 
-    def _attend(self, name: str, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _attend(self, name: str, x: NDArray[Any]) -> NDArray[Any]:
         """Attention of all tokens to all, then the position-wise network."""
         heads = self.about["heads"]
         tokens, hidden = x.shape
@@ -154,21 +156,21 @@ class NumpyPolicy:
         return x
 
 
-def _norm(x: NDArray[np.float32]) -> NDArray[np.float32]:
+def _norm(x: NDArray[Any]) -> NDArray[Any]:
     """Layer normalisation without scale and shift, with torch's epsilon."""
     width = np.float32(x.shape[-1])
-    centred = x - np.add.reduce(x, axis=-1, keepdims=True) / width
+    centred = np.asarray(x - np.add.reduce(x, axis=-1, keepdims=True) / width)
     variance = np.einsum("ij,ij->i", centred, centred) / width
     centred /= np.sqrt(variance + np.float32(1e-5))[:, None]
     return centred
 
 
-def _squash(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.copysign(np.log1p(np.abs(x)), x)
+def _squash(x: NDArray[Any]) -> NDArray[Any]:
+    return np.asarray(np.copysign(np.log1p(np.abs(x)), x))
 
 
-def _gelu(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """x Phi(x); the error function as in Abramowitz and Stegun 7.1.26, within 1.5e-7."""
+def _gelu(x: NDArray[Any]) -> NDArray[Any]:
+    """GELU, x Phi(x); the error function as in Abramowitz and Stegun 7.1.26, within 1.5e-7."""
     size = np.abs(x)
     t = size * np.float32(0.3275911 * 0.5**0.5)
     t += 1
@@ -180,7 +182,7 @@ def _gelu(x: NDArray[np.float32]) -> NDArray[np.float32]:
     tail = np.exp(np.float32(-0.5) * size * size)  # of 1 - Phi
     tail *= series
     tail *= size
-    return np.maximum(x, 0) - tail
+    return np.asarray(np.maximum(x, 0) - tail)
 
 
 def main() -> None:

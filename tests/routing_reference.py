@@ -1,8 +1,8 @@
 """The cluster in plain Python, token by token and block by block, to compare the kernel with.
 
-Written from the definition in ``envs/routing/kernel.py`` for replicas that do everything and serve in
-order of release. Every block of memory is an object with an owner, and every step asserts that nothing
-is lost: blocks, tokens, requests.
+Written from the definition in ``envs/routing/kernel.py`` for replicas that do everything and serve
+in order of release. Every block of memory is an object with an owner, and every step asserts that
+nothing is lost: blocks, tokens, requests.
 """
 
 from dataclasses import dataclass, field

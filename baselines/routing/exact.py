@@ -1,4 +1,4 @@
-"""Clairvoyant references: all ways of routing a few requests, and rules that know the true lengths."""
+"""Clairvoyant references: all ways of routing a few requests, rules that know true lengths."""
 
 import dataclasses
 import time

@@ -1,7 +1,7 @@
 """Goodput: the highest arrival rate at which enough requests meet their objectives.
 
-Definition: Zhong et al., DistServe, OSDI 2024: the largest rate with at least a share ``attainment`` (90 %)
-of requests within both their TTFT and TPOT objectives.
+Definition: Zhong et al., DistServe, OSDI 2024: the largest rate with at least a share
+``attainment`` (90 %) of requests within both their TTFT and TPOT objectives.
 """
 
 from collections.abc import Callable, Sequence

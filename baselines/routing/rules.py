@@ -1,8 +1,8 @@
 """Routing rules: how production gateways and papers choose a replica, with their own constants.
 
-A rule gives every replica a priority; the lowest goes first, ties to the lowest index. Rules see what the
-router sees (replicas as last reported, responses as predicted), but for those named clairvoyant.
-Except ``central-queue`` none of them holds requests. Sources beside each.
+A rule gives every replica a priority; the lowest goes first, ties to the lowest index. Rules see
+what the router sees (replicas as last reported, responses as predicted), but for those named
+clairvoyant. Except ``central-queue`` none of them holds requests. Sources beside each.
 """
 
 from collections.abc import Callable
@@ -91,13 +91,15 @@ def _round_robin(v: View) -> NDArray[Any]:
 def _bin_packing(v: View) -> NDArray[Any]:
     """Best fit: the fullest memory that still takes the prompt, else the emptiest."""
     fits = (1 - v.used) * v.blocks >= v.need
-    return np.where(fits, -v.used, 1 + v.used)
+    return np.asarray(np.where(fits, -v.used, 1 + v.used))
 
 
 def _session(v: View) -> NDArray[Any]:
-    """Rendezvous hashing (Thaler and Ravishankar 1998): a replica that leaves moves its keys alone."""
+    """Rendezvous hashing (Thaler and Ravishankar 1998): a replica that leaves moves its keys."""
     key = v.client.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    key = key ^ (np.arange(1, v.legal.shape[1] + 1, dtype=np.uint64) * np.uint64(0xBF58476D1CE4E5B9))
+    key = key ^ (
+        np.arange(1, v.legal.shape[1] + 1, dtype=np.uint64) * np.uint64(0xBF58476D1CE4E5B9)
+    )
     for shift in (30, 27):  # the finaliser of SplitMix64
         key = (key ^ (key >> np.uint64(shift))) * np.uint64(0x94D049BB133111EB)
     return np.asarray((key ^ (key >> np.uint64(31))).astype(np.float64))
@@ -124,14 +126,14 @@ def _aibrix(v: View) -> NDArray[Any]:
 def _dynamo(v: View) -> NDArray[Any]:
     """NVIDIA Dynamo, older form: 2 overlap - memory - waiting over the largest."""
     _, most = _extreme(v, v.waiting)
-    return -(2 * v.overlap / v.prompt - v.used - v.waiting / np.maximum(most, 1))
+    return np.asarray(v.waiting / np.maximum(most, 1) + v.used - 2 * v.overlap / v.prompt)
 
 
 def _llm_d(v: View) -> NDArray[Any]:
     """llm-d scheduler: scores of prefix 3, queue 2, memory 2."""
     low, high = _extreme(v, v.waiting)
     queue = np.where(high > low, (high - v.waiting) / np.maximum(high - low, 1), 1.0)
-    return -(3 * v.overlap / v.prompt + 2 * queue + 2 * (1 - v.used))
+    return np.asarray(2 * v.used - 2 * queue - 3 * v.overlap / v.prompt)
 
 
 def _llumnix(v: View) -> NDArray[Any]:
@@ -218,9 +220,7 @@ class RandomChoices(RulePolicy):
     One choice is uniformly random routing, two are the power of two choices (Mitzenmacher 2001).
     """
 
-    def __init__(
-        self, choices: int = 2, temperature: float | NDArray[np.float64] = 0.0
-    ) -> None:
+    def __init__(self, choices: int = 2, temperature: float | NDArray[np.float64] = 0.0) -> None:
         super().__init__("jsq", temperature)
         self.name = {1: "random", 2: "power-of-two"}.get(choices, f"power-of-{choices}")
         self.choices = choices

@@ -1,5 +1,7 @@
 """A lower bound on the latency of each request: alone on the best replica."""
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -60,7 +62,7 @@ def _reusable(instance: RoutingInstance) -> NDArray[np.int64]:
         return tokens
     seen: set[int] = set()
     offsets, prefixes = instance.prefix_offsets.tolist(), instance.prefixes.tolist()
-    for i, (first, last) in enumerate(zip(offsets, offsets[1:], strict=False)):
+    for i, (first, last) in enumerate(pairwise(offsets)):
         blocks = prefixes[first:last]
         most = (int(instance.prompt[i]) - 1) // instance.prefix_tokens
         found = 0

@@ -32,8 +32,10 @@ def simple_fleet(
     )
 
 
-def example(name: str, requests: Sequence[tuple[float, int, int]], **options: Any) -> RoutingInstance:
-    """An instance of (arrival, prompt, output) triples; ``options`` of the fleet or the instance."""
+def example(
+    name: str, requests: Sequence[tuple[float, int, int]], **options: Any
+) -> RoutingInstance:
+    """An instance of (arrival, prompt, output) triples; options of the fleet or the instance."""
     fleet_options = {
         key: options.pop(key)
         for key in ("replicas", "kv_blocks", "token_budget", "max_batch", "roles")
@@ -48,11 +50,14 @@ def example(name: str, requests: Sequence[tuple[float, int, int]], **options: An
 #: One request alone: 100 prompt tokens take 10 + 100 * 0.05 = 15 ms, each of two decodes 10.04 ms.
 ALONE = example("alone", [(0.0, 100, 3)])
 
-#: Eight requests at once on two replicas, long and short ones mixed: small enough to try all 2^8 ways.
+#: Eight requests at once on two replicas, long and short ones mixed: small enough to try all 2^8
+#: ways.
 EIGHT = example(
     "eight",
-    [(0.0, 400, 60), (0.0, 40, 5), (0.01, 300, 80), (0.01, 30, 4)]
-    + [(0.02, 500, 40), (0.02, 20, 70), (0.03, 200, 10), (0.03, 60, 50)],
+    [
+        *[(0.0, 400, 60), (0.0, 40, 5), (0.01, 300, 80), (0.01, 30, 4)],
+        *[(0.02, 500, 40), (0.02, 20, 70), (0.03, 200, 10), (0.03, 60, 50)],
+    ],
     replicas=2,
     kv_blocks=60,
     watermark=0.0,

@@ -65,7 +65,8 @@ def make_env(
         queue: order of the queue at the replicas, see :mod:`makespan.envs.routing.replay`.
         reward: how the cost is spread over decisions, see :mod:`makespan.envs.routing.kernel`.
         observation, illegal_action, render_mode: see :class:`SchedulingEnv`.
-        options: of the generator, e.g. ``num_requests=(200, 400), num_replicas=8, workload="mooncake"``.
+        options: of the generator, e.g. ``num_requests=(200, 400), num_replicas=8,
+            workload="mooncake"``.
     """
     problem, source = _parts(instance, queue, reward, options)
     return SchedulingEnv(problem, source, observation, illegal_action, render_mode)
@@ -133,8 +134,8 @@ def make_family() -> Family:
         sources={
             "trace": Source(
                 "FILE[:OPTION=VALUE,...]",
-                "Trace of requests (Azure, BurstGPT or Mooncake columns); options: fleet, load, rate, "
-                "requests, windows, part, memory, predictor, error, cache.",
+                "Trace of requests (columns of Azure, BurstGPT or Mooncake); options: fleet, load, "
+                "rate, requests, windows, part, memory, predictor, error, cache.",
                 read_trace_windows,
             )
         },

@@ -4,29 +4,37 @@ Traces, told apart by their columns:
 
 * Azure LLM inference traces 2023 and 2024: CSV with TIMESTAMP (date and time), ContextTokens,
   GeneratedTokens; or arrival_s, prompt_tokens, output_tokens (seconds).
-* BurstGPT (Wang et al., 2024): CSV with Timestamp (seconds), Request tokens, Response tokens, and Session ID
-  where known. Requests without response tokens failed and are left out.
-* Mooncake (Qin et al., FAST 2025): JSON lines with timestamp (milliseconds), input_length, output_length,
-  hash_ids (one for each 512 tokens of the prompt).
+* BurstGPT (Wang et al., 2024): CSV with Timestamp (seconds), Request tokens, Response tokens, and
+  Session ID where known. Requests without response tokens failed and are left out.
+* Mooncake (Qin et al., FAST 2025): JSON lines with timestamp (milliseconds), input_length,
+  output_length, hash_ids (one for each 512 tokens of the prompt).
 
 A name that ends in ``.gz`` is decompressed.
 """
 
 import csv
+import dataclasses
 import gzip
 import io
 import json
 import math
+import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from makespan.envs.core.errors import InstanceError, InvalidSolutionError, UsageError
+from makespan.envs.core.errors import (
+    InstanceError,
+    InvalidSolutionError,
+    UnknownNameError,
+    UsageError,
+)
 from makespan.envs.core.files import parse_json, read_text, write_atomically
 from makespan.envs.routing.instance import Fleet, RoutingInstance
 from makespan.envs.routing.solution import RoutingSolution
@@ -136,7 +144,9 @@ def _azure(path: Path, rows: Any) -> Iterator[_Row]:
             head, _, fraction = text.replace("+00:00", "").partition(".")
             time = datetime.fromisoformat(head + (f".{fraction[:6]:0<6}" if fraction else ""))
         except ValueError:
-            raise InstanceError(f"{where}: TIMESTAMP: found {text!r}, expected a date and time") from None
+            raise InstanceError(
+                f"{where}: TIMESTAMP: found {text!r}, expected a date and time"
+            ) from None
         first = first or time
         yield _Row(
             rows.line_num,
@@ -171,12 +181,18 @@ def _burst_gpt(path: Path, rows: Any) -> Iterator[_Row]:
             yield _Row(rows.line_num, time, prompt, response, row.get("Session ID") or "", [])
 
 
+def _broken(where: str, message: str) -> InstanceError:
+    return InstanceError(f"{where}: {message}")
+
+
 def _mooncake(path: Path, text: str) -> Iterator[_Row]:
     for line, content in enumerate(text.splitlines(), 1):
         if not content.strip():
             continue
         where = f"{path}, line {line}"
-        row = parse_json(content, lambda message, where=where: InstanceError(f"{where}: {message}"))  # type: ignore[misc]
+        row = parse_json(content, partial(_broken, where))
+        if not isinstance(row, dict):
+            raise _broken(where, f"found {content[:40]!r}, expected an object")
         missing = [k for k in ("timestamp", "input_length", "output_length") if k not in row]
         if missing:
             raise InstanceError(f"{where}: found no {' or '.join(missing)}, expected them")
@@ -186,7 +202,9 @@ def _mooncake(path: Path, text: str) -> Iterator[_Row]:
             raise InstanceError(f"{where}: hash_ids: expected a list of whole numbers")
         time = _number(row["timestamp"], f"{where}: timestamp") / 1000
         output = _count(row["output_length"], f"{where}: output_length")
-        full = [int(block) for block in blocks[: prompt // PREFIX_TOKENS]]  # the last may be partial
+        full = [
+            int(block) for block in blocks[: prompt // PREFIX_TOKENS]
+        ]  # the last may be partial
         yield _Row(line, time, prompt, output, "", full)
 
 
@@ -222,11 +240,13 @@ def _trace(path: Path, rows: Iterator[_Row]) -> Trace:
     before = 0.0
     for row in found:
         if row.arrival < 0:
-            raise InstanceError(f"{path}, line {row.line}: found the time {row.arrival}, expected at least 0")
+            raise InstanceError(
+                f"{path}, line {row.line}: found the time {row.arrival}, expected at least 0"
+            )
         if row.arrival < before:
             raise InstanceError(
-                f"{path}, line {row.line}: found the time {row.arrival} after {before}, expected times "
-                "that do not go back"
+                f"{path}, line {row.line}: found the time {row.arrival} after {before}, expected "
+                "times that do not go back"
             )
         before = row.arrival
     arrival = np.array([row.arrival for row in found])
@@ -290,8 +310,8 @@ def trace_windows(
         trace: what arrives.
         fleet: the replicas.
         requests: of an instance.
-        windows: number of instances, spread evenly over the trace; 0: as many as follow one another.
-        rate: arrivals are made that many times faster.
+        windows: number of instances, spread evenly over the trace; 0: as many as follow one
+        another. rate: arrivals are made that many times faster.
         load: instead of ``rate``: arrivals are scaled so that the offered load of each is this.
         predictor, error: of response lengths, see :func:`makespan.envs.routing.workloads.predict`.
         seed: of the predictor's mistakes.
@@ -301,16 +321,21 @@ def trace_windows(
         UsageError: for options outside their range, or when no request fits into any replica.
     """
     if requests < 1 or windows < 0 or not rate > 0 or (load is not None and not load > 0):
-        raise UsageError("requests, windows, rate, load: expected more than 0 (windows: at least 0)")
+        raise UsageError(
+            "requests, windows, rate, load: expected more than 0 (windows: at least 0)"
+        )
     usable = int(((1 - 0.01) * fleet.kv_blocks).astype(np.int64).max()) * 16
     fits = np.flatnonzero(trace.prompt + trace.output <= usable)
     if not len(fits):
         raise UsageError(f"{trace.name}: no request fits into the {usable} tokens of a replica")
     left_out = len(trace.prompt) - len(fits)
     kept = Trace(
-        trace.name,
-        *(column[fits] for column in (trace.arrival, trace.prompt, trace.output, trace.client)),
-        [trace.prefixes[i] for i in fits],
+        name=trace.name,
+        arrival=trace.arrival[fits],
+        prompt=trace.prompt[fits],
+        output=trace.output[fits],
+        client=trace.client[fits],
+        prefixes=[trace.prefixes[i] for i in fits],
     )
     requests = min(requests, len(fits))
     most = len(fits) // requests
@@ -339,8 +364,6 @@ def trace_windows(
 
 def scaled(instance: RoutingInstance, rate: float) -> RoutingInstance:
     """The same requests arriving ``rate`` times faster."""
-    import dataclasses
-
     return dataclasses.replace(instance, arrival=instance.arrival / rate)
 
 
@@ -350,8 +373,6 @@ def read_trace_windows(text: str) -> list[RoutingInstance]:
     Raises:
         UsageError, UnknownNameError, InstanceError: for what cannot be read.
     """
-    from makespan.envs.core.errors import UnknownNameError
-
     name, _, tail = text.partition(":")
     options = dict(TRACE_OPTIONS)
     for item in filter(None, tail.split(",")):
@@ -384,8 +405,6 @@ def read_trace_windows(text: str) -> list[RoutingInstance]:
 
 def _warn_of_overload(instances: Sequence[RoutingInstance]) -> None:
     """Say before the run that no routing can keep up with the arrivals."""
-    import warnings
-
     loads = [instance.offered_load for instance in instances]
     over = [load for load in loads if load > 1]
     if over:
@@ -414,9 +433,7 @@ def read_instance(path: str | Path) -> RoutingInstance:
         raise InstanceError(f"{path}: {error}") from None
 
 
-def write_solution(
-    instance: RoutingInstance, solution: RoutingSolution, stem: Path
-) -> list[Path]:
+def write_solution(instance: RoutingInstance, solution: RoutingSolution, stem: Path) -> list[Path]:
     """Write a solution as JSON and as CSV, each whole or not at all.
 
     Args:
@@ -459,4 +476,4 @@ def read_solution(path: str | Path) -> RoutingSolution:
     try:
         return RoutingSolution.from_dict(data)
     except InvalidSolutionError as error:
-        raise InvalidSolutionError(f"{path}: {line}" for line in error.violations) from None
+        raise InvalidSolutionError([f"{path}: {line}" for line in error.violations]) from None

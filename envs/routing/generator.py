@@ -29,7 +29,6 @@ TRANSFER_S = 327_680 / 50e9
 MAX_BATCH = 128
 
 
-
 @dataclass(frozen=True)
 class RoutingGenerator:
     """Fleets, workloads and loads drawn at random.

@@ -8,17 +8,17 @@ context, and Q the sum over prefill chunks of ``chunk^2 + 2 * chunk * tokens bef
 With ``prefill = decode`` this is the "knee" form, linear in tokens up to a knee and steeper beyond;
 with ``beyond = 0`` it is the linear form.
 
-Source of the presets "2026": sums of operator times from NVIDIA aiconfigurator-core 0.12.0 (measured
-under vLLM 0.14.0 on A100-SXM4-80GB and vLLM 0.24.0 on H100-SXM, bf16) plus 1 ms of host time an
-iteration, fitted to 3,000 random mixed batches per row; ``fit_error`` is the mean relative error
-of the fit against those sums. The same sums with FP8 tables were 5.9 % (mean, absolute) from
+Source of the presets "2026": sums of operator times from NVIDIA aiconfigurator-core 0.12.0
+(measured under vLLM 0.14.0 on A100-SXM4-80GB and vLLM 0.24.0 on H100-SXM, bf16) plus 1 ms of host
+time an iteration, fitted to 3,000 random mixed batches per row; ``fit_error`` is the mean relative
+error of the fit against those sums. The same sums with FP8 tables were 5.9 % (mean, absolute) from
 measured serving of Llama-3.1-70B FP8 on H100, 3.7 % after scaling by 0.95; errors of a run on
 A100 are not known. Presets "2023": linear fits to the end-to-end measurements in splitwise-sim
 (Patel et al., ISCA 2024), ``fit_error`` the larger of decode and prefill; the base is that of
 decode, so an iteration of prefill alone comes out up to 32 ms slow.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,28 +82,20 @@ def _linear(
 #: context differ 60-fold, so it is set between them to give the 170 s that they report for
 #: round robin on 2,000 requests over four replicas.
 PRESETS = {
-    "a100/llama-2-7b/1": _knee(
-        10.586, 0.03716, 0.0532, 320, 3.6301e-4, 1.4444e-6, 0.018, 117_924
-    ),
+    "a100/llama-2-7b/1": _knee(10.586, 0.03716, 0.0532, 320, 3.6301e-4, 1.4444e-6, 0.018, 117_924),
     "a100/llama-2-7b/2": _knee(
         6.8675, 0.018656, 0.035898, 96, 1.8149e-4, 6.0105e-7, 0.019, 261_560
     ),
-    "a100/llama-2-13b/1": _knee(
-        19.78, 0.025843, 0.090214, 64, 5.7033e-4, 2.473e-6, 0.022, 60_139
-    ),
+    "a100/llama-2-13b/1": _knee(19.78, 0.025843, 0.090214, 64, 5.7033e-4, 2.473e-6, 0.022, 60_139),
     "a100/llama-3.1-8b/1": _knee(
         11.924, 0.028153, 0.052461, 128, 8.6224e-5, 1.6477e-6, 0.022, 452_014
     ),
     "a100/llama-3.1-8b/2": _knee(
         7.5775, 0.023945, 0.037085, 128, 4.3542e-5, 6.4656e-7, 0.018, 1_026_600
     ),
-    "a100/llama-2-70b/4": _knee(
-        28.579, 0.11424, 0.1749, 96, 5.8285e-5, 1.3382e-6, 0.022, 498_247
-    ),
+    "a100/llama-2-70b/4": _knee(28.579, 0.11424, 0.1749, 96, 5.8285e-5, 1.3382e-6, 0.022, 498_247),
     "a100/llama-2-70b/8": _knee(18.213, 0.0888, 0.13074, 64, 2.5789e-5, 0.0, 0.031, 1_417_514),
-    "a100/llama-3.1-70b/4": _knee(
-        28.84, 0.1137, 0.17434, 96, 5.8949e-5, 1.4346e-6, 0.020, 488_664
-    ),
+    "a100/llama-3.1-70b/4": _knee(28.84, 0.1137, 0.17434, 96, 5.8949e-5, 1.4346e-6, 0.020, 488_664),
     "a100/llama-3.1-70b/8": _knee(18.379, 0.088073, 0.13041, 64, 2.732e-5, 0.0, 0.030, 1_407_932),
     "h100/llama-2-7b/1": _knee(
         6.5486, 0.010905, 0.019572, 512, 1.8519e-4, 4.0108e-7, 0.020, 117_924
@@ -169,12 +161,12 @@ def preset(name: str) -> Preset:
 
 def iteration_time(
     engine: NDArray[np.float64],
-    prefill: float,
-    decodes: float,
-    context: float,
-    quadratic: float = 0.0,
+    prefill: Any,
+    decodes: Any,
+    context: Any,
+    quadratic: Any = 0.0,
 ) -> NDArray[np.float64]:
-    """Seconds of an iteration, for one engine (7,) or several (m, 7)."""
+    """Seconds of an iteration, for one engine (7,) or several (m, 7); numbers broadcast."""
     base, per_prefill, per_decode, beyond, knee, per_context, per_square = np.moveaxis(
         np.asarray(engine), -1, 0
     )
@@ -191,16 +183,16 @@ def iteration_time(
 
 def sustainable_rate(
     engine: NDArray[np.float64],
-    kv_tokens: NDArray[np.int64],
-    token_budget: NDArray[np.int64],
-    max_batch: NDArray[np.int64],
+    kv_tokens: NDArray[Any],
+    token_budget: NDArray[Any],
+    max_batch: NDArray[Any],
     prompt: float,
     output: float,
 ) -> NDArray[np.float64]:
     """(m,) requests a second that replicas can serve for ever, estimated.
 
-    In the steady state a full batch of B requests ends B / output of them an iteration, which as many
-    prompts replace; B is limited by memory, by the largest batch, and by the budget of tokens.
+    In the steady state a full batch of B requests ends B / output of them an iteration, which as
+    many prompts replace; B is limited by memory, by the largest batch, and by the budget of tokens.
 
     Args:
         engine: (m, 7).
@@ -211,7 +203,5 @@ def sustainable_rate(
     batch = np.minimum(kv_tokens / (prompt + output / 2), max_batch)
     batch = np.maximum(np.minimum(batch, token_budget / (1 + per_decode)), 1e-9)
     tokens = per_decode * batch
-    time = iteration_time(
-        engine, tokens, batch, batch * (prompt + output / 2), tokens * prompt
-    )
+    time = iteration_time(engine, tokens, batch, batch * (prompt + output / 2), tokens * prompt)
     return np.asarray(batch / (output * time))

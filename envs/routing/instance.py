@@ -55,8 +55,8 @@ class RoutingInstance(Instance):
         priority: (n,) int32; the higher goes first in the queue of a replica.
         prefix_offsets: (n + 1,) int32; request i has the prefix blocks
             ``prefixes[prefix_offsets[i]:prefix_offsets[i + 1]]``.
-        prefixes: int32, identity of each full block of ``prefix_tokens`` prompt tokens together with
-            everything before it; the same number means the same text. Empty where unknown.
+        prefixes: int32, identity of each full block of ``prefix_tokens`` prompt tokens together
+            with everything before it; the same number means the same text. Empty where unknown.
         kinds: (m,) text, a label of each replica, e.g. the name of its preset.
         engine: (m, 7) float64, see :mod:`makespan.envs.routing.hardware`.
         kv_blocks: (m,) int32, blocks of key-value memory.
@@ -70,12 +70,13 @@ class RoutingInstance(Instance):
         hold_s: a held request may be sent again after this time.
         max_holds: how often a request may be held; 0 forbids holding.
         delay_s: between the decision and the arrival at the replica.
-        stale_s: interval at which replicas report their state; 0: the router sees everything at once.
-        transfer_s: seconds to move the memory of one token from a prefill to a decode replica.
-        ttft_slo_s, tpot_slo_s: what a good time to first token and per output token is.
+        stale_s: interval at which replicas report their state; 0: the router sees everything at
+        once. transfer_s: seconds to move the memory of one token from a prefill to a decode
+        replica. ttft_slo_s, tpot_slo_s: what a good time to first token and per output token is.
 
     Raises:
-        InstanceError: when any of this is violated; the message names field, index, found, expected.
+        InstanceError: when any of this is violated; the message names field, index, found,
+        expected.
     """
 
     kind: ClassVar[str] = "llm-routing"
@@ -301,7 +302,7 @@ class RoutingInstance(Instance):
     @property
     def watermark_blocks(self) -> NDArray[np.int64]:
         """(m,) blocks kept free when a request is admitted."""
-        return np.floor(self.watermark * self.kv_blocks).astype(np.int64)
+        return np.asarray(np.floor(self.watermark * self.kv_blocks), dtype=np.int64)
 
     @cached_property
     def sizes(self) -> Sizes:
@@ -400,9 +401,7 @@ class Fleet(NamedTuple):
 def _check_range(field: str, values: NDArray[Any], low: int, high: int) -> None:
     bad = np.flatnonzero((values < low) | (values > high))
     if len(bad):
-        raise InstanceError(
-            f"{field}[{bad[0]}]: found {values[bad[0]]}, expected {low} to {high}"
-        )
+        raise InstanceError(f"{field}[{bad[0]}]: found {values[bad[0]]}, expected {low} to {high}")
 
 
 def _floats(values: Any, field: str) -> NDArray[np.float64]:

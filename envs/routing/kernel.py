@@ -52,9 +52,9 @@ _inner = njit(
 )
 
 INTEGRAL_REWARD, PROJECTED_REWARD = range(2)
-#: How the cost of an episode is spread over its decisions; the sum is the same. ``"integral"``: as time
-#: passes, by the number of requests in the system. ``"projected"``: as soon as it can be foreseen;
-#: the predicted latencies left are added (potential-based shaping, Ng et al., ICML 1999).
+#: How the cost of an episode is spread over its decisions; the sum is the same. ``"integral"``: as
+#: time passes, by the number of requests in the system. ``"projected"``: as soon as it can be
+#: foreseen; the predicted latencies left are added (potential-based shaping, Ng et al., ICML 1999).
 REWARDS = ("integral", "projected")
 
 #: Weight of an output token against an input token in the fair orders (Sheng et al., OSDI 2024).
@@ -597,7 +597,7 @@ def _start_iteration(state, row, r, queue):
     blocks, shared = state.blocks[row], state.shared[row]
     block, prefix_tokens = state.units[row, BLOCK_TOKENS], state.units[row, PREFIX_TOKENS]
     preempted = False
-    if (queue == SRPT or queue == MLFQ) and load[NUM_WAITING] > 0:
+    if queue in (SRPT, MLFQ) and load[NUM_WAITING] > 0:
         _make_way(state, row, r, queue)
     decodes, context, prefill, square = 0, 0, 0, 0.0
     j = 0

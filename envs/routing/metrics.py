@@ -1,10 +1,10 @@
 """Figures of merit of a routing solution, from the definitions of the serving literature.
 
-TTFT: time to first token. TPOT: (last - first token) / (response tokens - 1), of responses of two or more
-(DistServe, OSDI 2024). Normalised latency: end-to-end latency over response tokens (Orca, OSDI 2022). SLO
-attainment: share of requests with both TTFT and TPOT within their objectives. Jain's index:
-(sum x)^2 / (n sum x^2) (Jain, Chiu and Hawe 1984). Service: prompt tokens and two for each response
-token (VTC, OSDI 2024), counted here when a request ends.
+TTFT: time to first token. TPOT: (last - first token) / (response tokens - 1), of responses of two
+or more (DistServe, OSDI 2024). Normalised latency: end-to-end latency over response tokens (Orca,
+OSDI 2022). SLO attainment: share of requests with both TTFT and TPOT within their objectives.
+Jain's index: (sum x)^2 / (n sum x^2) (Jain, Chiu and Hawe 1984). Service: prompt tokens and two for
+each response token (VTC, OSDI 2024), counted here when a request ends.
 """
 
 from collections.abc import Callable, Mapping

@@ -26,7 +26,7 @@ PARALLEL_ROWS = 64
 class RoutingProblem(Problem[RoutingInstance]):
     """Sends requests to replicas one by one to minimise the mean end-to-end latency.
 
-    Candidate 0 holds the request at the router for ``hold_s``, candidate 1 + r sends it to replica r.
+    Candidate 0 holds the request at the router, candidate 1 + r sends it to replica r.
 
     Args:
         largest: sizes to pad to.

@@ -1,7 +1,7 @@
 """Pictures of a routed cluster over time, one panel a replica.
 
-``draw`` shows batch, queue and memory from the iterations of a replay; ``rgb_array``, which must work
-in the middle of an episode, shows requests before and after their first token.
+``draw`` shows batch, queue and memory from the iterations of a replay; ``rgb_array``, which must
+work in the middle of an episode, shows requests before and after their first token.
 """
 
 from collections.abc import Mapping
@@ -127,7 +127,9 @@ def _draw_iterations(axes: "Axes", iterations: list[Iteration], blocks: int) -> 
     if not iterations:
         return
     start = np.array([it.start for it in iterations])
-    axes.step(start, [it.decodes + (it.prefill > 0) for it in iterations], BATCH, where="post", lw=1)
+    axes.step(
+        start, [it.decodes + (it.prefill > 0) for it in iterations], BATCH, where="post", lw=1
+    )
     axes.fill_between(start, [it.waiting for it in iterations], step="post", color=QUEUE, alpha=0.6)
     share = axes.twinx()
     share.plot(start, [100 * it.used / blocks for it in iterations], MEMORY, lw=0.9)
@@ -136,9 +138,7 @@ def _draw_iterations(axes: "Axes", iterations: list[Iteration], blocks: int) -> 
     share.spines[["top", "left"]].set_visible(False)
 
 
-def _steps(
-    axes: "Axes", start: NDArray[np.float64], end: NDArray[np.float64], colour: str
-) -> None:
+def _steps(axes: "Axes", start: NDArray[np.float64], end: NDArray[np.float64], colour: str) -> None:
     """How many of the intervals contain each time."""
     times = np.concatenate([start, end])
     change = np.concatenate([np.ones(len(start)), -np.ones(len(end))])

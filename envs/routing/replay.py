@@ -1,19 +1,19 @@
 """What follows from given routing decisions, computed from the definition alone.
 
-This is the slow, plain statement of the simulator that solutions are checked with; it shares no code
-with the kernel. The rules of a replica are listed there and in the functions below. Orders of the
-queue at a replica (ties: the earlier release; a higher priority always goes first):
+This is the slow, plain statement of the simulator that solutions are checked with; it shares no
+code with the kernel. The rules of a replica are listed there and in the functions below. Orders of
+the queue at a replica (ties: the earlier release; a higher priority always goes first):
 
 * ``fcfs``: by release.
 * ``sjf``: by predicted response length.
-* ``srpt``: by predicted tokens left; a running request gives way to a waiting one that comes before it
-  and does not fit (Schrage 1968, with predictions).
-* ``mlfq``: skip-join multi-level feedback queue (Wu et al., FastServe, 2023): level l has a quantum of
-  ``base * 2^l`` seconds; a request joins the first level whose quantum covers its prefill, goes one
-  down when it has used its quantum, and to level 0 after 30 s in the queue; gives way as above.
-* ``vtc``: by the service its client has had (Sheng et al., Fairness in Serving Large Language Models,
-  OSDI 2024): prompt tokens at admission, two for each output token; a client that comes back
-  is lifted to the least of those that wait.
+* ``srpt``: by predicted tokens left; a running request gives way to a waiting one that comes before
+  it and does not fit (Schrage 1968, with predictions).
+* ``mlfq``: skip-join multi-level feedback queue (Wu et al., FastServe, 2023): level l has a quantum
+  of ``base * 2^l`` seconds; a request joins the first level whose quantum covers its prefill, goes
+  one down when it has used its quantum, and to level 0 after 30 s in the queue; gives way as above.
+* ``vtc``: by the service its client has had (Sheng et al., Fairness in Serving Large Language
+  Models, OSDI 2024): prompt tokens at admission, two for each output token; a client that comes
+  back is lifted to the least of those that wait.
 * ``dlpm``: longest prefix match among clients with a positive deficit (Cao et al., Locality-aware
   Fair Scheduling in LLM Serving, 2025); when none has one, each that waits gets a quantum.
 """
@@ -464,16 +464,20 @@ def _iteration(replica: _Replica, now: float) -> Iteration:
 
 
 def _requests(instance: RoutingInstance, decisions: Decisions) -> list[_Request]:
-    columns = zip(
-        instance.prompt.tolist(),
-        instance.output.tolist(),
-        instance.predicted.tolist(),
-        instance.client.tolist(),
-        instance.priority.tolist(),
-        decisions.order.tolist(),
-        strict=True,
-    )
-    offsets, prefixes = instance.prefix_offsets.tolist(), instance.prefixes.tolist()
+    columns = ("prompt", "output", "predicted", "client", "priority")
+    prompt, output, predicted, client, priority = (getattr(instance, c).tolist() for c in columns)
+    order = decisions.order.tolist()
+    prefixes = np.split(instance.prefixes, instance.prefix_offsets[1:-1])
     return [
-        _Request(i, *row, prefixes[offsets[i] : offsets[i + 1]]) for i, row in enumerate(columns)
+        _Request(
+            index=i,
+            prompt=prompt[i],
+            output=output[i],
+            predicted=predicted[i],
+            client=client[i],
+            priority=priority[i],
+            order=order[i],
+            prefixes=prefixes[i].tolist(),
+        )
+        for i in range(instance.num_requests)
     ]

@@ -35,8 +35,8 @@ COLUMNS = (
     "preemptions",
     "cached",
 )
-#: Times may differ by this share of the time from those computed by the validator: both sum thousands of
-#: iteration times.
+#: Times may differ by this share of the time from those computed by the validator: both sum
+#: thousands of iteration times.
 TOLERANCE = 1e-9
 #: At most so many violations are listed.
 LISTED = 20

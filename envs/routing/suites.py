@@ -1,8 +1,8 @@
 """Named sets of instances: validation to choose among policies with, and tests to report on.
 
-Instance i of a set is drawn from ``numpy.random.default_rng((seed of the set, i))``; these seeds have
-96 bits, so they are none that training makes from seeds of ordinary size, below 2**64. Each kind of
-cluster has a validation set and a test set of the same recipe.
+Instance i of a set is drawn from ``numpy.random.default_rng((seed of the set, i))``; these seeds
+have 96 bits, so they are none that training makes from seeds of ordinary size, below 2**64. Each
+kind of cluster has a validation set and a test set of the same recipe.
 """
 
 import dataclasses

@@ -2,9 +2,9 @@
 
 Lengths are lognormal; parameters (mean and standard deviation of the logarithm) were fitted to
 
-* ``azure-conversation``, ``azure-code``: the Azure LLM inference traces of 2023 (Patel et al., Splitwise,
-  ISCA 2024; CC-BY-4.0), 19,366 and 8,819 requests; gaps between arrivals have a coefficient of
-  variation of 1.09 and 13.2.
+* ``azure-conversation``, ``azure-code``: the Azure LLM inference traces of 2023 (Patel et al.,
+  Splitwise, ISCA 2024; CC-BY-4.0), 19,366 and 8,819 requests; gaps between arrivals have a
+  coefficient of variation of 1.09 and 13.2.
 * ``mooncake``: the conversation trace of Mooncake (Qin et al., FAST 2025; Apache-2.0), 12,031
   requests, 37 % of whose prompt tokens an infinite cache would find. Conversations are drawn here
   turn by turn, on top of shared system prompts; their number of turns is set to come near that.
@@ -175,8 +175,8 @@ def workload(name: str) -> Workload:
     return WORKLOADS[name]
 
 
-#: Upper ends (tokens) of the predictor's first buckets, and the length each bucket stands for: unequal
-#: ones as in Jain et al., about 0-250, 250-1000 and longer.
+#: Upper ends (tokens) of the predictor's first buckets, and the length each bucket stands for:
+#: unequal ones as in Jain et al., about 0-250, 250-1000 and longer.
 BUCKETS = (250, 1000)
 BUCKET_LENGTHS = (100, 500, 1500)
 
@@ -202,12 +202,12 @@ def _noise(
     output: NDArray[np.int64], error: float, rng: np.random.Generator
 ) -> NDArray[np.float64]:
     """Multiplied by a lognormal factor, ``error`` the standard deviation of its logarithm."""
-    return output * rng.lognormal(0, error, len(output))
+    return np.asarray(output * rng.lognormal(0, error, len(output)), dtype=np.float64)
 
 
 def _bias(output: NDArray[np.int64], error: float, rng: np.random.Generator) -> NDArray[np.float64]:
     """All lengths too long by the share ``error`` (too short when negative)."""
-    return output * (1 + error)
+    return np.asarray(output * (1 + error), dtype=np.float64)
 
 
 def _rank(output: NDArray[np.int64], error: float, rng: np.random.Generator) -> NDArray[np.float64]:

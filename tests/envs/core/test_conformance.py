@@ -34,7 +34,12 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     }
     for name in ("makespan/JobShop-v0", "makespan/FlexibleJobShop-v0")
 }
-_SMALL_CLUSTER = {"num_requests": (2, 4), "num_replicas": (1, 3), "max_holds": 1, "memory": (0.02, 0.1)}
+_SMALL_CLUSTER = {
+    "num_requests": (2, 4),
+    "num_replicas": (1, 3),
+    "max_holds": 1,
+    "memory": (0.02, 0.1),
+}
 VARIANTS["makespan/LLMRouting-v0"] = {
     "time": _SMALL_CLUSTER,
     "foreseen": {**_SMALL_CLUSTER, "reward": "projected"},

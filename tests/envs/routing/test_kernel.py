@@ -82,15 +82,17 @@ def test_admission_keeps_the_watermark() -> None:
 def test_the_newest_is_preempted_and_recomputed() -> None:
     """Five blocks of 16. Both prompts of 32 fill four; after 16 + 1 tokens each needs a third.
 
-    At the first decode each needs a block, and there is one: the second request is preempted, with one
-    token generated. It comes back when the first has left, and its 33 tokens are prefilled.
+    At the first decode each needs a block, and there is one: the second request is preempted, with
+    one token generated. It comes back when the first has left, and its 33 tokens are prefilled.
     """
     instance = example("tight", [(0.0, 32, 10), (0.0, 32, 2)], kv_blocks=5, watermark=0.0)
     solution = run(instance, [1, 1])
     np.testing.assert_array_equal(solution.preemptions, [0, 1])
     prefill, decode, again = 10 + 64 * 0.05, 10.04, 10 + 33 * 0.05
     np.testing.assert_allclose(solution.first_token * 1e3, [prefill, prefill])
-    np.testing.assert_allclose(solution.end * 1e3, [prefill + 9 * decode] * 2 + np.array([0, again]))
+    np.testing.assert_allclose(
+        solution.end * 1e3, [prefill + 9 * decode] * 2 + np.array([0, again])
+    )
 
 
 def test_prefixes_are_computed_once() -> None:
@@ -143,7 +145,7 @@ def test_a_held_request_is_offered_again_and_not_for_ever() -> None:
 
 
 def test_holding_may_pay() -> None:
-    """A short request that waits for a long prompt to be done is not slower, and does not slow it."""
+    """A short request that waits for a long prompt to be done is not slower for it."""
     requests = [(0.0, 512, 40), (0.0, 512, 40), (0.001, 500, 2)]
     instance = example("late", requests, replicas=2, hold_s=0.3, max_holds=3)
     at_once, later = run(instance, [1, 2, 1]), run(instance, [1, 2, 0, 0, 1])
@@ -360,7 +362,9 @@ def test_a_policy_sees_nothing_of_true_lengths(seed: int) -> None:
     longer = dataclasses.replace(instance, output=instance.output + rng.integers(1, 99, count))
     assert len(_played(instance, seed, np.arange(2))[1]) >= count
     for one, other in zip(
-        _played(instance, seed, np.arange(2))[1], _played(longer, seed, np.arange(2))[1], strict=True
+        _played(instance, seed, np.arange(2))[1],
+        _played(longer, seed, np.arange(2))[1],
+        strict=True,
     ):
         np.testing.assert_array_equal(one, other)
 
@@ -402,7 +406,9 @@ def test_with_true_predictions_the_projection_is_close() -> None:
         for _ in range(instance.num_requests):
             now, own = state.clock[0, kernel.NOW], state.figures[0, 0, kernel.V_OWN]
             last = now + own
-            problem.step(state, observation, np.array([1]), np.zeros(1), np.zeros(1, dtype=np.bool_))
+            problem.step(
+                state, observation, np.array([1]), np.zeros(1), np.zeros(1, dtype=np.bool_)
+            )
         end = state.end[0, instance.num_requests - 1]
         errors.append(abs(last - end) / (end - now))
     assert np.mean(errors) < 0.05
