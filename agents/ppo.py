@@ -103,7 +103,7 @@ def collect(
         instance = generator.sample(rng)
         for replica in range(config.replicas):
             problem.load(state, observation, index * config.replicas + replica, instance)
-    graph, encoding = _encode(network, observation, config, device)
+    graph, encoding = encode(network, observation, config, device)
     graph_of_row = torch.arange(rows, device=device) // config.replicas
     done = np.zeros(rows, dtype=np.bool_)
     rewards = np.zeros(rows)
@@ -138,9 +138,10 @@ class _Moment(NamedTuple):
     rewards: NDArray[np.float64]
 
 
-def _encode(
+def encode(
     network: GraphPolicy, observation: Observation, config: PPOConfig, device: torch.device
 ) -> tuple[Graph | None, Tensor | None]:
+    """The graphs of the instances and their encoding; None for a network without."""
     if not network.uses_graph:
         return None, None
     first = np.arange(config.instances) * config.replicas
@@ -212,7 +213,7 @@ def _experience(
         return torch.from_numpy(np.concatenate(parts)).to(device)
 
     return Experience(
-        _concatenate([moment.batch for moment in history]),
+        concatenate([moment.batch for moment in history]),
         graph_of_row[rows],
         tensor([moment.actions for moment in history]),
         tensor([moment.log_probs for moment in history]),
@@ -224,7 +225,7 @@ def _experience(
     )
 
 
-def _concatenate(batches: list[Decisions]) -> Decisions:
+def concatenate(batches: list[Decisions]) -> Decisions:
     """All decisions in one, padded to the largest number of candidates."""
     width = max(batch.action_mask.shape[1] for batch in batches)
 

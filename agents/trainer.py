@@ -26,6 +26,7 @@ from makespan.agents.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from makespan.agents.imitation import imitate
 from makespan.agents.neural import NeuralPolicy
 from makespan.agents.ppo import PPOConfig, collect, update
 from makespan.agents.schedules import schedule
@@ -33,7 +34,7 @@ from makespan.envs.core.errors import CheckpointError, UsageError
 from makespan.envs.core.family import Family
 from makespan.envs.core.files import write_atomically
 from makespan.envs.core.problem import Generator, GrowingGenerator
-from makespan.envs.core.rollout import rollout
+from makespan.envs.core.rollout import Policy, RolloutSolver, rollout
 from makespan.models.policy import GraphPolicy, PolicyConfig
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -57,6 +58,8 @@ class RunConfig:
         schedule: of the learning rate, over the budget.
         curriculum: sizes grow from the low to the high end of their ranges over the first half.
         validation: instances drawn for the choice of the best policy.
+        imitate: specification of a policy of the family to learn from first, e.g. a rule.
+        imitate_iterations: iterations of that, before reinforcement.
         validate_every: iterations between validations.
         checkpoint_every: iterations between checkpoints.
     """
@@ -67,6 +70,8 @@ class RunConfig:
     schedule: str = "cosine"
     curriculum: bool = False
     validation: int = 32
+    imitate: str = ""
+    imitate_iterations: int = 10
     validate_every: int = 20
     checkpoint_every: int = 20
 
@@ -137,10 +142,22 @@ class Trainer:
         self.validation = _draw(generator, run.validation, VALIDATION_STREAM)
         self._bounds = np.array([family.lower_bound(i) for i in self.validation])
         self._rows: list[dict[str, Any]] = []
+        self._teacher = self._make_teacher()
         self._prepare()
 
     def _prepare(self) -> None:
         """What an algorithm sets up besides; ours needs nothing."""
+
+    def _make_teacher(self) -> Policy | None:
+        """The policy to learn from first; raises UsageError for what is not a policy."""
+        if not self.run.imitate:
+            return None
+        from makespan.baselines.registry import make_solver
+
+        solver = make_solver(self.family, self.run.imitate)
+        if not isinstance(solver, RolloutSolver):
+            raise UsageError(f"imitate: found {self.run.imitate!r}, expected a policy run once")
+        return solver.policy
 
     @property
     def progress(self) -> float:
@@ -207,6 +224,19 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         rng = np.random.default_rng([TRAINING_STREAM, self.run.seed, counters.iteration])
+        if self._teacher is not None and counters.iteration < self.run.imitate_iterations:
+            return Learnt(
+                *imitate(
+                    self.network,
+                    self.optimizer,
+                    self.problem,
+                    generator,
+                    self._teacher,
+                    self.ppo,
+                    rng,
+                    self.device,
+                )
+            )
         experience = collect(
             self.network,
             self.problem,
@@ -330,7 +360,8 @@ def _as_csv(rows: list[dict[str, Any]]) -> str:
     if not rows:
         return ""
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    writer = csv.DictWriter(text, fieldnames=columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

@@ -37,6 +37,8 @@ class View(NamedTuple):
     own: NDArray[np.float64]  # (D, R) predicted latency from now
     first_token: NDArray[np.float64]  # (D, R) predicted time to first token from now
     need: NDArray[np.float64]  # (D, R) blocks of the prompt
+    whole: NDArray[np.float64]  # (D, R) blocks that prompt and predicted response still need
+    queued: NDArray[np.float64]  # (D, R) blocks of the prompts not processed there
     prompt: NDArray[np.float64]  # (D, 1) of the request
     client: NDArray[np.int64]  # (D, 1) of the request
     released: NDArray[np.int64]  # (D, 1) requests sent so far
@@ -64,6 +66,10 @@ def view(state: State, rows: NDArray[np.int64], legal: NDArray[np.bool_]) -> Vie
         own=figures[:, :, kernel.V_OWN],
         first_token=figures[:, :, kernel.V_FIRST],
         need=figures[:, :, kernel.V_NEED],
+        whole=figures[:, :, kernel.V_NEED]
+        + (state.predicted[rows, request, None] - figures[:, :, kernel.V_OVERLAP])
+        / state.units[rows, kernel.BLOCK_TOKENS, None],
+        queued=figures[:, :, kernel.V_PENDING] / state.units[rows, kernel.BLOCK_TOKENS, None],
         prompt=state.prompt[rows, request, None].astype(np.float64),
         client=state.client[rows, request, None],
         released=state.router[rows, kernel.RELEASED, None],
@@ -73,6 +79,11 @@ def view(state: State, rows: NDArray[np.int64], legal: NDArray[np.bool_]) -> Vie
 
 def _requests(v: View) -> NDArray[np.float64]:
     return v.running + v.waiting
+
+
+def _full(v: View) -> NDArray[np.bool_]:
+    """(D, R) whether memory is too short for what waits there, the prompt and its response."""
+    return np.asarray((1 - v.used) * v.blocks < v.whole + v.queued)
 
 
 def _extreme(v: View, values: NDArray[np.float64]) -> tuple[Any, Any]:
@@ -167,7 +178,8 @@ RULES: dict[str, Callable[[View], NDArray[Any]]] = {
     "llumnix": _llumnix,
     "lmetric": _lmetric,
     "marginal": lambda v: v.marginal,  # ours: least predicted increase of the sum of latencies
-    "central-queue": lambda v: v.marginal,  # the same, but held while all replicas are full
+    # the same among replicas that can begin at once; held while there are none
+    "central-queue": lambda v: np.where(_full(v), 1e6 + v.marginal, v.marginal),
 }
 
 
@@ -205,8 +217,7 @@ class RulePolicy(ScorePolicy):
         np.put_along_axis(scores[:, 1:], order, -ranks[None], axis=1)
         scores[:, 1:][~legal] = -np.inf
         if self.name == "central-queue":
-            full = (seen.waiting > 0) | ((1 - seen.used) * seen.blocks < seen.need)
-            scores[mask[:, 0] & (full | ~legal).all(axis=1), 0] = 1.0
+            scores[mask[:, 0] & (_full(seen) | ~legal).all(axis=1), 0] = 1.0
         return scores
 
     def with_temperature(self, temperature: float | NDArray[np.float64]) -> Self:
