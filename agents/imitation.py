@@ -1,8 +1,8 @@
 """Learn from a policy that decides well already: a warm start for reinforcement learning.
 
-The teacher plays fresh instances, now and then a random decision goes in between so that the network
-also sees what comes of mistakes, and is taught by cross-entropy what the teacher does in each state
-(DAgger, Ross et al. 2011, with the teacher and chance in place of the learner).
+The teacher plays fresh instances; now and then a random decision goes in between, so that the
+network also sees what comes of mistakes. It is taught by cross-entropy what the teacher does in
+each state (DAgger, Ross et al. 2011, with the teacher and chance in place of the learner).
 """
 
 from typing import Any

@@ -25,7 +25,7 @@ AZURE = """TIMESTAMP,ContextTokens,GeneratedTokens
 2023-11-16 18:15:50.9951690,396,109
 2023-11-16 18:16:46.6805900,879,55
 """
-BURST = """Timestamp,Session ID,Elapsed time,Model,Request tokens,Response tokens,Total tokens,Log Type
+BURST = """Timestamp,Session ID,Elapsed time,Model,Request tokens,Response tokens,Total,Log Type
 5,a,1.5,ChatGPT,472,18,490,Conversation log
 45,b,2.0,ChatGPT,1087,0,1087,Conversation log
 118,a,3.0,GPT-4,417,276,693,Conversation log
@@ -171,5 +171,5 @@ def test_instances_are_read_and_traces_are_pointed_elsewhere(tmp_path: Path) -> 
     assert read_instance(written(tmp_path / "alone.json", ALONE.to_json())) == ALONE
     with pytest.raises(InstanceError, match="give it with --trace"):
         read_instance(written(tmp_path / "azure.csv", AZURE))
-    with pytest.raises(InstanceError, match="alone.json: field 'kind': found 'x'"):
+    with pytest.raises(InstanceError, match=r"alone\.json: field 'kind': found 'x'"):
         read_instance(written(tmp_path / "alone.json", '{"kind": "x"}'))

@@ -54,7 +54,7 @@ def test_what_is_wrong_is_named(options: dict[str, Any], message: str) -> None:
 
 
 def test_an_unknown_preset_lists_close_ones() -> None:
-    with pytest.raises(UnknownNameError, match="did you mean .*h100/llama-2-7b/1"):
+    with pytest.raises(UnknownNameError, match=r"did you mean .*h100/llama-2-7b/1"):
         Fleet.of(["h100/llama2-7b/1"])
 
 

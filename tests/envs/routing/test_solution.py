@@ -63,7 +63,7 @@ def test_what_is_wrong_is_named(column: str, value: Any, message: str) -> None:
 def test_another_replica_gives_other_times() -> None:
     solution = routed(INSTANCE)
     other = (solution.replica[3] + 1) % 3
-    with pytest.raises(InvalidSolutionError, match="first_token|end"):
+    with pytest.raises(InvalidSolutionError, match=r"first_token|end"):
         changed(solution, "replica", 3, other).validate(INSTANCE)
 
 
