@@ -32,7 +32,6 @@ from makespan.envs.core.rollout import Policy, step_forced
 from makespan.models.encoder import Graph
 from makespan.models.policy import Decisions, GraphPolicy
 
-
 #: Share of the decisions that the expert takes while it is imitated.
 EXPERT_SHARE = 0.9
 
@@ -321,13 +320,20 @@ def _losses(
     logits, values = network(batch, encoding, experience.graph_index[index])
     log_probs = functional.log_softmax(logits, dim=-1)
     chosen = log_probs.gather(1, experience.actions[index, None]).squeeze(1)
-    log_ratio = chosen - experience.log_probs[index]
-    ratio = log_ratio.exp()
-    advantage = advantages[index]
-    clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
-    policy_loss = -torch.minimum(ratio * advantage, clipped * advantage).mean()
     if imitate:
         policy_loss = -chosen.mean()
+        agreement = (logits.argmax(dim=1) == experience.actions[index]).float().mean()
+        figures = {"agreement": agreement}
+    else:
+        log_ratio = chosen - experience.log_probs[index]
+        ratio = log_ratio.exp()
+        advantage = advantages[index]
+        clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
+        policy_loss = -torch.minimum(ratio * advantage, clipped * advantage).mean()
+        figures = {
+            "kl": (ratio - 1 - log_ratio).mean(),
+            "clipped": ((ratio - 1).abs() > config.clip).float().mean(),
+        }
     value_loss = functional.mse_loss(values, experience.returns[index])
     probs = log_probs.exp()
     entropy = -(probs * log_probs.masked_fill(~batch.action_mask, 0)).sum(dim=1).mean()
@@ -336,6 +342,5 @@ def _losses(
         "policy_loss": policy_loss,
         "value_loss": value_loss,
         "entropy": entropy,
-        "kl": (ratio - 1 - log_ratio).mean(),
-        "clipped": ((ratio - 1).abs() > config.clip).float().mean(),
+        **figures,
     }

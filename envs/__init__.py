@@ -23,6 +23,7 @@ _ENVIRONMENTS = {
     ),
     "makespan/MemoryMapping-v0": ("makespan.envs.memory.family", "make_env", "make_vector_env"),
     "makespan/SoC-v0": ("makespan.envs.soc.family", "make_env", "make_vector_env"),
+    "makespan/LLMRouting-v0": ("makespan.envs.routing.family", "make_env", "make_vector_env"),
 }
 
 
@@ -40,6 +41,7 @@ FAMILIES: dict[str, Callable[[], Family]] = {
     "jobshop": _lazy("makespan.envs.jobshop.family"),
     "memory": _lazy("makespan.envs.memory.family"),
     "offsets": _lazy("makespan.envs.offsets.family"),
+    "routing": _lazy("makespan.envs.routing.family"),
     "soc": _lazy("makespan.envs.soc.family"),
 }
 

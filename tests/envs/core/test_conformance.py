@@ -60,6 +60,20 @@ VARIANTS["makespan/SoC-v0"] = {
     "all": {**_ONE_JOB, "processors": "all"},
     "open": {**_OPEN, "horizon": 60},
 }
+_SMALL_CLUSTER = {
+    "num_requests": (2, 4),
+    "num_replicas": (1, 3),
+    "max_holds": 1,
+    "memory": (0.02, 0.1),
+}
+VARIANTS["makespan/LLMRouting-v0"] = {
+    "time": _SMALL_CLUSTER,
+    "foreseen": {**_SMALL_CLUSTER, "reward": "projected"},
+    "mlfq": {**_SMALL_CLUSTER, "queue": "mlfq"},
+    "prefixes": {**_SMALL_CLUSTER, "workload": "mooncake", "queue": "dlpm"},
+    "stale": {**_SMALL_CLUSTER, "stale_s": 0.5, "delay_s": 0.01, "queue": "srpt"},
+    "pools": {**_SMALL_CLUSTER, "num_replicas": (2, 3), "pools": "disaggregated", "queue": "vtc"},
+}
 
 
 class Case(NamedTuple):
