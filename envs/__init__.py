@@ -16,6 +16,14 @@ _ENVIRONMENTS = {
         "make_flexible_env",
         "make_flexible_vector_env",
     ),
+    "makespan/OffsetAllocation-v0": (
+        "makespan.envs.offsets.family",
+        "make_env",
+        "make_vector_env",
+    ),
+    "makespan/MemoryMapping-v0": ("makespan.envs.memory.family", "make_env", "make_vector_env"),
+    "makespan/SoC-v0": ("makespan.envs.soc.family", "make_env", "make_vector_env"),
+    "makespan/LLMRouting-v0": ("makespan.envs.routing.family", "make_env", "make_vector_env"),
 }
 
 
@@ -31,6 +39,10 @@ def _lazy(module: str) -> Callable[[], Family]:
 FAMILIES: dict[str, Callable[[], Family]] = {
     "dag": _lazy("makespan.envs.dag.family"),
     "jobshop": _lazy("makespan.envs.jobshop.family"),
+    "memory": _lazy("makespan.envs.memory.family"),
+    "offsets": _lazy("makespan.envs.offsets.family"),
+    "routing": _lazy("makespan.envs.routing.family"),
+    "soc": _lazy("makespan.envs.soc.family"),
 }
 
 for _id, (_module, _single, _vector) in _ENVIRONMENTS.items():
