@@ -3,10 +3,11 @@
 Beam searches of doubling width, each towards a peak well below the best one found so far: a target
 cuts off most of the tree, and one that is out of reach fails early. How partial solutions are
 ranked is drawn at random for each search, since no ranking is good on all instances; those that
-led to an improvement are tried again with the next width. Iterated widening as in L. Libralesso,
-F. Fontan, An anytime tree search algorithm for the 2018 ROADEF/EURO challenge glass cutting
-problem, European Journal of Operational Research 291, 2021; target peaks as in M. D. Moffitt,
-MiniMalloc, ASPLOS 2023.
+led to an improvement are tried again with the next width. In between, searches restart from the
+lower part of the best solution, at most up to where its bound exceeds the target. Iterated widening
+as in L. Libralesso, F. Fontan, An anytime tree search algorithm for the 2018 ROADEF/EURO challenge
+glass cutting problem, European Journal of Operational Research 291, 2021; target peaks as in M. D.
+Moffitt, MiniMalloc, ASPLOS 2023.
 """
 
 import math
@@ -36,6 +37,10 @@ RANKINGS = 8
 KEPT_RANKINGS = 4
 #: Targets between the lower bound and the best peak, the first as a share of their distance.
 TARGETS = 0.4, 0.8
+#: Restarts for each width, the range of their targets, and the share of the part that is kept.
+RESTARTS = 24
+RESTART_TARGETS = 0.5, 1.0
+KEPT_PART = 0.1, 1.0
 #: Successors of a partial solution for which there is room on average.
 BRANCHES = 32
 
@@ -156,52 +161,83 @@ class _Search:
             self.width = width
             beams = [_beam(self.instance, width) for _ in range(2)]
             children = _children(self.instance, width)
-            for ranking in self._choose_rankings():
-                self._search(ranking, beams, children)
-                if self.over():
-                    return
+            rankings = self.rankings[::-1] + [draw_ranking(self.rng) for _ in range(RANKINGS)]
+            for ranking in rankings:
+                for share in TARGETS:
+                    while not self.over() and self._search(ranking, share, 0.0, beams, children):
+                        pass
+            for _ in range(RESTARTS):
+                while not self.over() and self._restart(beams, children):
+                    pass
             width *= 2
 
-    def _choose_rankings(self) -> list[Ranking]:
-        """Those that led to improvements, the latest first, and new ones."""
-        return self.rankings[::-1] + [draw_ranking(self.rng) for _ in range(RANKINGS)]
+    def _restart(self, beams: list[kernel.Beam], children: kernel.Children) -> bool:
+        """Search again from a part of the best solution; returns whether it was improved."""
+        use_kept = bool(self.rankings) and self.rng.random() < 0.5
+        ranking = (
+            self.rankings[self.rng.integers(len(self.rankings))]
+            if use_kept
+            else draw_ranking(self.rng)
+        )
+        share, part = self.rng.uniform(*RESTART_TARGETS), self.rng.uniform(*KEPT_PART)
+        return self._search(ranking, share, part, beams, children)
 
     def _search(
-        self, ranking: Ranking, beams: list[kernel.Beam], children: kernel.Children
-    ) -> None:
-        """Search with one ranking, towards lower and lower targets as long as they are reached."""
-        ranked = _ranked(self.columns, ranking)
-        for share in TARGETS:
-            while not self.over():
-                target = self.bound + int(share * (self.peak - self.bound))
-                offsets = self._reach(ranked, ranking.guide, target // self.unit, beams, children)
-                if offsets is None:
-                    break
-                self.best = offsets
-                self.peak = int((offsets + self.instance.nbytes).max())
-                self.improvements.append((time.perf_counter() - self.started, self.peak))
-                kept = [one for one in self.rankings if one != ranking]
-                self.rankings = [*kept, ranking][-KEPT_RANKINGS:]
+        self,
+        ranking: Ranking,
+        share: float,
+        part: float,
+        beams: list[kernel.Beam],
+        children: kernel.Children,
+    ) -> bool:
+        """One beam search; returns whether it found a better solution.
+
+        Args:
+            ranking: of partial solutions.
+            share: of the distance between the bound and the best peak: the target.
+            part: of the best solution, up to where it exceeds the target, to begin with.
+            beams, children: scratch.
+        """
+        target = self.bound + int(share * (self.peak - self.bound))
+        target = min(target, self.peak - 1) // self.unit
+        offsets = self._reach(ranking, target, part, beams, children)
+        if offsets is None:
+            return False
+        self.best = offsets
+        self.peak = int((offsets + self.instance.nbytes).max())
+        self.improvements.append((time.perf_counter() - self.started, self.peak))
+        self.rankings = [*(one for one in self.rankings if one != ranking), ranking]
+        self.rankings = self.rankings[-KEPT_RANKINGS:]
+        return True
 
     def _reach(
         self,
-        ranked: kernel.Instance,
-        guide: kernel.Guide,
+        ranking: Ranking,
         target: int,
+        part: float,
         beams: list[kernel.Beam],
         children: kernel.Children,
     ) -> NDArray[np.int64] | None:
         """Offsets of a peak of at most ``target`` units, or None when none was found."""
         self.searches += 1
+        columns, guide = _ranked(self.columns, ranking), ranking.guide
         beam, following = beams
-        rows = kernel.start(ranked, beam)
-        for level in range(int((self.instance.offset < 0).sum())):
+        rows, level = kernel.start(columns, beam), 0
+        free = int((self.instance.offset < 0).sum())
+        if part:
+            order = np.argsort(self.best, kind="stable")
+            order = order[self.instance.offset[order] < 0]
+            level = kernel.replay(columns, beam, order, free, target, guide, children)
+            kernel.start(columns, beam)
+            level = kernel.replay(columns, beam, order, int(part * level), target, guide, children)
+        while level < free:
             if time.perf_counter() >= self.deadline:
                 return None
-            rows = kernel.advance(ranked, beam, following, rows, level, target, guide, children)
+            rows = kernel.advance(columns, beam, following, rows, level, target, guide, children)
             if not rows:
                 return None
             beam, following = following, beam
+            level += 1
         offsets: NDArray[np.int64] = beam.offset[0] * self.unit
         return offsets
 

@@ -195,6 +195,42 @@ def _loss(instance, bound, target, guide, begin, end):
 
 
 @njit(cache=True, error_model="numpy")
+def replay(instance, beam, order, count, target, guide, children):
+    """Place up to ``count`` buffers of ``order`` in row 0, which is the empty solution.
+
+    Returns:
+        how many were placed before the bound exceeded the target.
+    """
+    n, sections = len(instance.size), len(instance.load)
+    lowest, bound = children.lowest, children.bound
+    placed = 0
+    for j in order[:count]:
+        begin, end = _place(
+            instance,
+            beam.lowest[0],
+            beam.order[0],
+            n - placed,
+            j,
+            lowest,
+            children.order,
+            children.moved,
+        )
+        bound[:] = beam.bound[0]
+        _bound_sections(instance, lowest, children.order, n - placed - 1, bound, begin, end)
+        if bound.max() > target:
+            break
+        beam.offset[0, j] = beam.lowest[0, j]
+        beam.lowest[0] = lowest
+        beam.order[0] = children.order
+        beam.bound[0] = bound
+        beam.area[0] += instance.area[j]
+        beam.placed[0] ^= instance.key[j]
+        placed += 1
+    beam.loss[0] = _loss(instance, beam.bound[0], target, guide, 0, sections)
+    return placed
+
+
+@njit(cache=True, error_model="numpy")
 def _branch(instance, beam, row, count, target, guide, children, made):
     """Append the successors of a row; returns the number of children."""
     first, last, size = instance.first, instance.last, instance.size
