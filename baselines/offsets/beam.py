@@ -11,7 +11,9 @@ Moffitt, MiniMalloc, ASPLOS 2023.
 """
 
 import math
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple
@@ -78,11 +80,12 @@ def draw_ranking(rng: np.random.Generator) -> Ranking:
 class IteratedBeam:
     """Beam searches of growing width until time is up, or the peak equals a lower bound.
 
-    Limited by ``max_width`` alone, the result depends on the instance and the random generator
-    alone. Ctrl-C ends the search early: the best solution is returned, with
+    Limited by ``max_width`` alone, with one worker, the result depends on the instance and the
+    random generator alone. Ctrl-C ends the search early: the best solution is returned, with
     ``details["interrupted"]``.
 
     Attributes:
+        workers: threads that search side by side, towards the same best peak.
         max_width: largest width that is tried; None: no limit.
         time_limit_s: seconds, see :func:`~makespan.baselines.limits.time_limit`; when nothing else
             is given, ``max_width`` is the only limit.
@@ -92,11 +95,14 @@ class IteratedBeam:
         UsageError: for a value outside its range.
     """
 
+    workers: int = 1
     max_width: int | None = None
     time_limit_s: float | None = None
     name: str = field(default="iterated-beam", init=False)
 
     def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise UsageError(f"workers: found {self.workers}, expected at least 1")
         if self.max_width is not None and self.max_width < FIRST_WIDTH:
             raise UsageError(f"max_width: found {self.max_width}, expected at least {FIRST_WIDTH}")
         check_time_limit(self.time_limit_s)
@@ -112,73 +118,119 @@ class IteratedBeam:
             rng: the source of all chance.
 
         Returns:
-            The best solution; ``details`` has the number of ``searches``, the last ``width``,
+            The best solution; ``details`` has the number of ``searches``, the largest ``width``,
             ``improvements`` as (seconds, peak), and whether it was ``interrupted``.
         """
         _compile()
         default = DEFAULT_TIME_LIMIT_S if self.max_width is None else math.inf
         limit = time_limit(self.time_limit_s, time_limit_s, default)
-        search = _Search(instance, limit, rng)
+        best = _Best(instance, limit)
+        rngs = [rng] if self.workers == 1 else rng.spawn(self.workers)
+        searches = [_Search(instance, best, one) for one in rngs]
         interrupted = False
         try:
-            search.run(self.max_width or math.inf)
+            _run_together(searches, best, self.max_width or math.inf)
         except KeyboardInterrupt:
             interrupted = True
-        return search.result(interrupted)
+        solution = OffsetSolution(best.offsets)
+        return Result(
+            solution,
+            best.seconds(),
+            lower_bound=best.bound,
+            optimal=solution.objective(instance) == best.bound,
+            details={
+                "searches": sum(search.searches for search in searches),
+                "width": max(search.width for search in searches),
+                "improvements": best.improvements,
+                "interrupted": interrupted,
+            },
+        )
 
 
-class _Search:
-    """One call of :meth:`IteratedBeam.solve`; the first solution is the best greedy one."""
+class _Best:
+    """The best solution of all workers, at first the best greedy one, and when to stop."""
 
-    def __init__(
-        self, instance: OffsetInstance, time_limit_s: float, rng: np.random.Generator
-    ) -> None:
-        self.deadline = time.perf_counter() + time_limit_s
+    def __init__(self, instance: OffsetInstance, time_limit_s: float) -> None:
         self.started = time.perf_counter()
-        self.instance = instance
-        self.rng = rng
+        self.time_limit_s = time_limit_s
         self.bound = lower_bound(instance)
-        self.best, _ = best_greedy(instance)
-        self.peak = int((self.best + instance.nbytes).max())
-        self.improvements = [(time.perf_counter() - self.started, self.peak)]
-        self.rankings: list[Ranking] = []
-        self.searches = 0
-        self.width = 0
-        aligned = instance.alignment if (instance.alignment > 1).any() else instance.nbytes[:0]
-        self.unit = int(np.gcd.reduce(np.concatenate([instance.nbytes, aligned])))
-        if instance.has_fixed or len(aligned):
-            self.unit = 1
-        self.columns = _columns(instance, self.unit, rng)
+        self.offsets, _ = best_greedy(instance)
+        self.peak = int((self.offsets + instance.nbytes).max())
+        self.improvements = [(self.seconds(), self.peak)]
+        self.rankings: list[Ranking] = []  # that led to improvements, the latest last
+        self.stopped = False
+        self._lock = threading.Lock()
+
+    def seconds(self) -> float:
+        """Since the start."""
+        return time.perf_counter() - self.started
 
     def over(self) -> bool:
         """Whether time is up or nothing is left to gain."""
-        return self.peak <= self.bound or time.perf_counter() >= self.deadline
+        return self.stopped or self.peak <= self.bound or self.seconds() >= self.time_limit_s
+
+    def improve(self, offsets: NDArray[np.int64], peak: int, ranking: Ranking) -> None:
+        """Take over a solution if no other worker has found a better one in the meantime."""
+        with self._lock:
+            if peak >= self.peak:
+                return
+            self.offsets, self.peak = offsets, peak
+            self.improvements.append((self.seconds(), peak))
+            others = [one for one in self.rankings if one != ranking]
+            self.rankings = [*others, ranking][-KEPT_RANKINGS:]
+
+
+def _run_together(searches: "list[_Search]", best: _Best, max_width: float) -> None:
+    """Run the searches, in threads when there are several; Ctrl-C stops them all."""
+    if len(searches) == 1:
+        searches[0].run(max_width)
+        return
+    with ThreadPoolExecutor(len(searches)) as executor:
+        futures = [executor.submit(search.run, max_width) for search in searches]
+        try:
+            for future in futures:
+                future.result()
+        finally:
+            best.stopped = True
+
+
+class _Search:
+    """One worker of a call of :meth:`IteratedBeam.solve`."""
+
+    def __init__(self, instance: OffsetInstance, best: _Best, rng: np.random.Generator) -> None:
+        self.instance, self.best, self.rng = instance, best, rng
+        self.searches = 0
+        self.width = 0
+        unconstrained = not instance.has_fixed and (instance.alignment == 1).all()
+        self.unit = int(np.gcd.reduce(instance.nbytes)) if unconstrained else 1
+        self.columns = _columns(instance, self.unit, rng)
 
     def run(self, max_width: float) -> None:
         """Searches of growing width."""
         width = FIRST_WIDTH
-        while width <= max_width and not self.over():
+        while width <= max_width and not self.best.over():
             self.width = width
             beams = [_beam(self.instance, width) for _ in range(2)]
             children = _children(self.instance, width)
-            rankings = self.rankings[::-1] + [draw_ranking(self.rng) for _ in range(RANKINGS)]
+            rankings = self.best.rankings[::-1] + [draw_ranking(self.rng) for _ in range(RANKINGS)]
             for ranking in rankings:
                 for share in TARGETS:
-                    while not self.over() and self._search(ranking, share, 0.0, beams, children):
+                    while not self.best.over() and self._search(
+                        ranking, share, 0.0, beams, children
+                    ):
                         pass
             for _ in range(RESTARTS):
-                while not self.over() and self._restart(beams, children):
+                while not self.best.over() and self._restart(beams, children):
                     pass
             width *= 2
 
     def _restart(self, beams: list[kernel.Beam], children: kernel.Children) -> bool:
         """Search again from a part of the best solution; returns whether it was improved."""
-        use_kept = bool(self.rankings) and self.rng.random() < 0.5
-        ranking = (
-            self.rankings[self.rng.integers(len(self.rankings))]
-            if use_kept
-            else draw_ranking(self.rng)
-        )
+        kept = self.best.rankings
+        if kept and self.rng.random() < 0.5:
+            ranking = kept[self.rng.integers(len(kept))]
+        else:
+            ranking = draw_ranking(self.rng)
         share, part = self.rng.uniform(*RESTART_TARGETS), self.rng.uniform(*KEPT_PART)
         return self._search(ranking, share, part, beams, children)
 
@@ -198,16 +250,12 @@ class _Search:
             part: of the best solution, up to where it exceeds the target, to begin with.
             beams, children: scratch.
         """
-        target = self.bound + int(share * (self.peak - self.bound))
-        target = min(target, self.peak - 1) // self.unit
-        offsets = self._reach(ranking, target, part, beams, children)
+        bound, peak = self.best.bound, self.best.peak
+        target = min(bound + int(share * (peak - bound)), peak - 1)
+        offsets = self._reach(ranking, target // self.unit, part, beams, children)
         if offsets is None:
             return False
-        self.best = offsets
-        self.peak = int((offsets + self.instance.nbytes).max())
-        self.improvements.append((time.perf_counter() - self.started, self.peak))
-        self.rankings = [*(one for one in self.rankings if one != ranking), ranking]
-        self.rankings = self.rankings[-KEPT_RANKINGS:]
+        self.best.improve(offsets, int((offsets + self.instance.nbytes).max()), ranking)
         return True
 
     def _reach(
@@ -225,13 +273,13 @@ class _Search:
         rows, level = kernel.start(columns, beam), 0
         free = int((self.instance.offset < 0).sum())
         if part:
-            order = np.argsort(self.best, kind="stable")
+            order = np.argsort(self.best.offsets, kind="stable")
             order = order[self.instance.offset[order] < 0]
             level = kernel.replay(columns, beam, order, free, target, guide, children)
             kernel.start(columns, beam)
             level = kernel.replay(columns, beam, order, int(part * level), target, guide, children)
         while level < free:
-            if time.perf_counter() >= self.deadline:
+            if self.best.stopped or self.best.seconds() >= self.best.time_limit_s:
                 return None
             rows = kernel.advance(columns, beam, following, rows, level, target, guide, children)
             if not rows:
@@ -240,22 +288,6 @@ class _Search:
             level += 1
         offsets: NDArray[np.int64] = beam.offset[0] * self.unit
         return offsets
-
-    def result(self, interrupted: bool) -> Result[OffsetSolution]:
-        """The best solution so far."""
-        solution = OffsetSolution(self.best)
-        return Result(
-            solution,
-            time.perf_counter() - self.started,
-            lower_bound=self.bound,
-            optimal=solution.objective(self.instance) == self.bound,
-            details={
-                "searches": self.searches,
-                "width": self.width,
-                "improvements": self.improvements,
-                "interrupted": interrupted,
-            },
-        )
 
 
 def _columns(instance: OffsetInstance, unit: int, rng: np.random.Generator) -> kernel.Instance:
@@ -324,4 +356,4 @@ def _compile() -> None:
 
     The example is one that greedy allocators do not solve.
     """
-    _Search(ALIGNED, math.inf, np.random.default_rng(0)).run(FIRST_WIDTH)
+    _Search(ALIGNED, _Best(ALIGNED, math.inf), np.random.default_rng(0)).run(FIRST_WIDTH)

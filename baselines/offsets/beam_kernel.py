@@ -92,7 +92,7 @@ def _lowest_free(instance, j, address):
     return address
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", nogil=True)
 def start(instance, beam):
     """Make row 0 the empty solution; returns the number of rows."""
     n = len(instance.size)
@@ -191,7 +191,7 @@ def _loss(instance, bound, target, guide, begin, end):
     return total
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", nogil=True)
 def replay(instance, beam, order, count, target, guide, children):
     """Place up to ``count`` buffers of ``order`` in row 0, which is the empty solution.
 
@@ -267,7 +267,7 @@ def _branch(instance, beam, row, count, target, guide, children, made):
     return made
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", nogil=True)
 def advance(instance, beam, following, rows, level, target, guide, children):
     """Place one more buffer in each row of ``beam``; the best successors go to ``following``.
 
