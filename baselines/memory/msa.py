@@ -13,9 +13,9 @@ of a score; for each, its accesses in the order of time go through a fixed casca
 
 What differs from XLA: evictions are not asynchronous in this game but make the program stand still,
 so where one is needed, keeping the value in slow memory from its write on (its reads prefetched) is
-tried as well, and what saves more is kept; fast memory is empty when the program starts, so there
-is no prefetch across programs; outputs are written to slow memory; there are no loops, slices, pinned
-or coloured buffers. Chunks are not repacked and a buffer is tried once, XLA's defaults.
+tried as well, and what saves more is kept. Fast memory is empty when the program starts, so there
+is no prefetch across programs. Outputs are written to slow memory. There are no loops, slices,
+pinned or coloured buffers. Chunks are not repacked and a buffer is tried once, XLA's defaults.
 """
 
 import time
