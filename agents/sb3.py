@@ -369,6 +369,8 @@ class MaskablePPOTrainer(Trainer):
         """The model around the network, its environments and its optimizer."""
         if self.ppo.center:
             raise UsageError(f"center: found {self.ppo.center}, maskable-ppo has no such setting")
+        if self.run.imitate:
+            raise UsageError("imitate: maskable-ppo has no such setting")
         self._rewards = VecNormalize(self._make_envs(), norm_obs=False, gamma=self.ppo.discount)
         self.model = self._make_model()
         self.model.policy.network, self.model.policy.optimizer = self.network, self.optimizer

@@ -33,7 +33,7 @@ from makespan.envs.core.errors import CheckpointError, UsageError
 from makespan.envs.core.family import Family
 from makespan.envs.core.files import write_atomically
 from makespan.envs.core.problem import Generator, GrowingGenerator
-from makespan.envs.core.rollout import rollout
+from makespan.envs.core.rollout import Policy, RolloutSolver, rollout
 from makespan.models.policy import GraphPolicy, PolicyConfig
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -59,6 +59,9 @@ class RunConfig:
         validation: instances drawn for the choice of the best policy.
         validate_every: iterations between validations.
         checkpoint_every: iterations between checkpoints.
+        imitate: specification of a policy of the family, e.g. a rule, that the first iterations
+            learn from; empty for none.
+        imitate_iterations: number of those iterations.
     """
 
     iterations: int = 0
@@ -69,6 +72,8 @@ class RunConfig:
     validation: int = 32
     validate_every: int = 20
     checkpoint_every: int = 20
+    imitate: str = ""
+    imitate_iterations: int = 20
 
     def __post_init__(self) -> None:
         schedule(self.schedule)
@@ -137,10 +142,22 @@ class Trainer:
         self.validation = _draw(generator, run.validation, VALIDATION_STREAM)
         self._bounds = np.array([family.lower_bound(i) for i in self.validation])
         self._rows: list[dict[str, Any]] = []
+        self._expert = self._make_expert()
         self._prepare()
 
     def _prepare(self) -> None:
         """What an algorithm sets up besides; ours needs nothing."""
+
+    def _make_expert(self) -> Policy | None:
+        """The policy to imitate first; raises UsageError for what is not a policy."""
+        if not self.run.imitate:
+            return None
+        from makespan.baselines.registry import make_solver
+
+        solver = make_solver(self.family, self.run.imitate)
+        if not isinstance(solver, RolloutSolver):
+            raise UsageError(f"imitate: found {self.run.imitate!r}, expected a policy run once")
+        return solver.policy
 
     @property
     def progress(self) -> float:
@@ -207,6 +224,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         rng = np.random.default_rng([TRAINING_STREAM, self.run.seed, counters.iteration])
+        expert = self._expert if counters.iteration < self.run.imitate_iterations else None
         experience = collect(
             self.network,
             self.problem,
@@ -215,12 +233,14 @@ class Trainer:
             rng,
             self.device,
             counters.value_scale or 1.0,
+            expert,
         )
         if not counters.value_scale:
             # the first returns set the unit of values for the whole run
             counters.value_scale = float(experience.returns.abs().mean()) + 1e-6
             experience = experience._replace(returns=experience.returns / counters.value_scale)
-        losses = update(self.network, self.optimizer, experience, self.ppo, rng)
+        imitate = expert is not None
+        losses = update(self.network, self.optimizer, experience, self.ppo, rng, imitate)
         return Learnt(experience.steps, experience.mean_return, losses)
 
     _last_ratio = float("nan")
@@ -330,7 +350,8 @@ def _as_csv(rows: list[dict[str, Any]]) -> str:
     if not rows:
         return ""
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    writer = csv.DictWriter(text, fieldnames=columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

@@ -1,0 +1,209 @@
+"""Random clusters and streams of requests, for training and validation."""
+
+import operator
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from makespan.envs.core.errors import UnknownNameError, UsageError
+from makespan.envs.routing.hardware import PRESETS, preset, sustainable_rate
+from makespan.envs.routing.instance import DECODE, PREFILL, Fleet, RoutingInstance, Sizes
+from makespan.envs.routing.workloads import CLIENTS, PREFIX_TOKENS, WORKLOADS, predict, workload
+
+#: A number, or the smallest and largest of a range to draw from, both included.
+Range = int | tuple[int, int]
+
+#: Presets that serve the same model, among which a fleet is drawn.
+MODELS = {
+    "llama-2-7b": ("a100/llama-2-7b/1", "h100/llama-2-7b/1", "a100/llama-2-7b/2"),
+    "llama-2-13b": ("a100/llama-2-13b/1", "h100/llama-2-13b/1"),
+    "llama-3.1-8b": ("a100/llama-3.1-8b/1", "h100/llama-3.1-8b/1", "h100/llama-3.1-8b/2"),
+    "llama-2-70b": ("a100/llama-2-70b/4", "h100/llama-2-70b/4", "a100/llama-2-70b/4-2023"),
+    "llama-2-7b-v100": ("v100/llama-2-7b/1",),
+}
+
+#: Seconds to move the memory of a token: 50 GB/s, 327,680 bytes a token (Llama-2-70B).
+TRANSFER_S = 327_680 / 50e9
+
+MAX_BATCH = 128
+
+
+@dataclass(frozen=True)
+class RoutingGenerator:
+    """Fleets, workloads and loads drawn at random.
+
+    Attributes:
+        num_requests: number of requests.
+        num_replicas: number of replicas.
+        fleet: of one preset, of several, or either; ``"..."`` a preset: all of that one.
+        model: a key of :data:`MODELS`, or ``"any"``.
+        workload: a key of :data:`makespan.envs.routing.workloads.WORKLOADS`, or ``"any"``.
+        load: smallest and largest arrival rate, over the rate that the fleet can sustain.
+        memory: smallest and largest share of the key-value memory that may be used.
+        predictor: of response lengths, or ``"any"``; see ``PREDICTORS`` of the workloads.
+        error: smallest and largest error of the predictor.
+        prefix_cache: whether replicas cache prefixes, where the workload has some.
+        pools: ``"disaggregated"`` splits the fleet into prefill and decode replicas.
+        token_budget: of every replica.
+        hold_s, max_holds, delay_s, stale_s: see :class:`RoutingInstance`.
+
+    Raises:
+        UsageError, UnknownNameError: for a value outside its range.
+    """
+
+    num_requests: Range
+    num_replicas: Range
+    fleet: str = "mixed"
+    model: str = "any"
+    workload: str = "any"
+    load: tuple[float, float] = (0.5, 1.1)
+    memory: tuple[float, float] = (0.1, 1.0)
+    predictor: str = "any"
+    error: tuple[float, float] = (0.0, 0.6)
+    prefix_cache: bool = True
+    pools: Literal["unified", "disaggregated"] = "unified"
+    token_budget: int = 512
+    hold_s: float = 0.25
+    max_holds: int = 20
+    delay_s: float = 0.0
+    stale_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_range("num_requests", self.num_requests, 1, 2**20)
+        low, _ = _check_range("num_replicas", self.num_replicas, 1, 2**12)
+        if self.pools == "disaggregated" and low < 2:
+            raise UsageError(f"num_replicas: found {self.num_replicas}, two pools need at least 2")
+        for field, highest in (("load", 100.0), ("memory", 1.0), ("error", 10.0)):
+            pair = getattr(self, field)
+            lowest = -1.0 if field == "error" else 1e-3
+            if not (len(pair) == 2 and lowest <= pair[0] <= pair[1] <= highest):
+                raise UsageError(
+                    f"{field}: found {pair}, expected {lowest} <= smallest <= largest <= {highest}"
+                )
+        if self.model not in ("any", *MODELS):
+            raise UnknownNameError("model", self.model, ("any", *MODELS))
+        if self.fleet not in ("mixed", "homogeneous", "heterogeneous", *PRESETS):
+            known = ("mixed", "homogeneous", "heterogeneous", *PRESETS)
+            raise UnknownNameError("fleet", self.fleet, known)
+        if self.workload != "any":
+            workload(self.workload)
+        if self.predictor != "any":
+            predict(np.ones(1, dtype=np.int64), self.predictor, 0.0, np.random.default_rng(0))
+
+    def grown(self, progress: float) -> Self:
+        """The same with requests and replicas up to ``progress`` of the way from low to high."""
+        return replace(
+            self,
+            num_requests=_grown(self.num_requests, progress),
+            num_replicas=_grown(self.num_replicas, progress),
+        )
+
+    @property
+    def largest(self) -> Sizes:
+        """Sizes that no sampled instance exceeds."""
+        requests, replicas = _ends(self.num_requests)[1], _ends(self.num_replicas)[1]
+        names = WORKLOADS if self.workload == "any" else [self.workload]
+        with_prefixes = [WORKLOADS[name] for name in names if WORKLOADS[name].turns]
+        blocks = max((w.longest[0] // PREFIX_TOKENS for w in with_prefixes), default=0) * requests
+        clients = max(requests, CLIENTS)
+        return Sizes(requests, replicas, MAX_BATCH, clients, blocks + 100 * bool(blocks), blocks)
+
+    def sample(self, rng: np.random.Generator) -> RoutingInstance:
+        """A fresh instance; the same generator state gives the same instance."""
+        count, replicas = _draw(rng, self.num_requests), _draw(rng, self.num_replicas)
+        name = self._choose(rng, self.workload, tuple(WORKLOADS))
+        stream = workload(name)
+        fleet = self._fleet(rng, replicas)
+        memory = int(fleet.kv_blocks.min()) * 16
+        requests = stream.draw(rng, count, memory)
+        predictor = self._choose(rng, self.predictor, ("bucket", "noise", "exact"))
+        error = rng.uniform(*self.error)
+        takes_prompts = fleet.role != DECODE
+        rates = sustainable_rate(
+            fleet.engine,
+            fleet.kv_blocks * 16,
+            fleet.token_budget,
+            fleet.max_batch,
+            float(requests.prompt.mean()),
+            float(requests.output.mean()),
+        )
+        rate = float(rates.sum() if takes_prompts.all() else rates[takes_prompts].sum())
+        disaggregated = self.pools == "disaggregated"
+        return RoutingInstance.build(
+            stream.arrivals(rng, count, rng.uniform(*self.load) * rate),
+            requests.prompt,
+            requests.output,
+            fleet,
+            predicted=predict(requests.output, predictor, error, rng),
+            client=requests.client,
+            prefixes=requests.prefixes,
+            name=f"{name}-{count}x{replicas}",
+            prefix_cache=self.prefix_cache and bool(stream.turns),
+            prefix_tokens=PREFIX_TOKENS,
+            transfer_s=TRANSFER_S if disaggregated else 0.0,
+            hold_s=self.hold_s,
+            max_holds=self.max_holds,
+            delay_s=self.delay_s,
+            stale_s=self.stale_s,
+        )
+
+    def _fleet(self, rng: np.random.Generator, replicas: int) -> Fleet:
+        model = self._choose(rng, self.model, tuple(MODELS))
+        presets = MODELS[model]
+        kind = self.fleet
+        if kind == "mixed":
+            kind = ("homogeneous", "heterogeneous")[int(rng.integers(2))]
+        if kind in PRESETS:
+            preset(kind)
+            names = [kind] * replicas
+        elif kind == "homogeneous":
+            names = [presets[int(rng.integers(len(presets)))]] * replicas
+        else:
+            names = [presets[int(k)] for k in rng.integers(len(presets), size=replicas)]
+        low, high = self.memory
+        share = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+        roles = None
+        if self.pools == "disaggregated":
+            first = max(replicas // 2, 1)
+            roles = [PREFILL] * first + [DECODE] * (replicas - first)
+        return Fleet.of(
+            names,
+            kv_share=share,
+            token_budget=self.token_budget,
+            max_batch=min(MAX_BATCH, self.token_budget),
+            roles=roles,
+        )
+
+    @staticmethod
+    def _choose(rng: np.random.Generator, wanted: str, known: tuple[str, ...]) -> str:
+        return known[int(rng.integers(len(known)))] if wanted == "any" else wanted
+
+
+def _check_range(option: str, value: Any, low: int, high: int) -> tuple[int, int]:
+    """Smallest and largest value; raises UsageError unless ``low`` <= smallest <= largest."""
+    try:
+        first, last = map(operator.index, _ends(value))
+    except (TypeError, ValueError):
+        raise UsageError(
+            f"{option}: found {value!r}, expected an integer or a pair (smallest, largest)"
+        ) from None
+    if not low <= first <= last <= high:
+        raise UsageError(
+            f"{option}: found {value!r}, expected {low} <= smallest <= largest <= {high}"
+        )
+    return first, last
+
+
+def _ends(value: Range) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else value
+
+
+def _draw(rng: np.random.Generator, value: Range) -> int:
+    low, high = _ends(value)
+    return int(rng.integers(low, high + 1))
+
+
+def _grown(value: Range, progress: float) -> Range:
+    low, high = _ends(value)
+    return low, low + round(progress * (high - low))

@@ -1,0 +1,71 @@
+"""A warm start: the network learns what a rule does before it learns from rewards."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from makespan.agents.checkpoint import load_checkpoint
+from makespan.agents.ppo import PPOConfig
+from makespan.agents.trainer import CHECKPOINT, METRICS, RunConfig, Trainer
+from makespan.envs import FAMILIES
+from makespan.envs.core.errors import UnknownNameError, UsageError
+from makespan.envs.jobshop.generator import JobShopGenerator
+from makespan.models.policy import PolicyConfig
+
+RUN = RunConfig(
+    iterations=6, validation=2, validate_every=6, imitate="active/mwkr", imitate_iterations=4
+)
+
+
+def make_trainer(folder: Path, run: RunConfig = RUN, encoder: str = "none") -> Trainer:
+    policy = PolicyConfig(encoder=encoder, hidden=16, heads=2, encoder_layers=1)
+    ppo = PPOConfig(instances=4, replicas=3, minibatch=64, epochs=4, learning_rate=3e-3)
+    options = {"decode": "active", "lookahead": "none"}
+    generator = JobShopGenerator(jobs=5, machines=4)
+    return Trainer(FAMILIES["jobshop"](), generator, options, policy, ppo, run, folder)
+
+
+@pytest.mark.parametrize("encoder", ["none", "gatv2"])
+def test_the_network_comes_to_agree_with_its_teacher(tmp_path: Path, encoder: str) -> None:
+    trainer = make_trainer(tmp_path, encoder=encoder)
+    trainer.train()
+    agreement = [row.get("agreement") for row in trainer._rows]
+    losses = [row["policy_loss"] for row in trainer._rows]
+    assert losses[3] < 0.8 * losses[0]
+    assert agreement[3] > 0.8
+    assert agreement[4:] == [None, None]  # by then it learns from rewards
+    assert all("kl" in row for row in trainer._rows[4:])
+    header, *lines = (tmp_path / METRICS).read_text().splitlines()
+    assert {"agreement", "kl"} <= set(header.split(","))
+    assert len(lines) == 6
+
+
+def test_a_resumed_run_imitates_as_one_that_never_stopped(tmp_path: Path) -> None:
+    make_trainer(tmp_path / "whole").train()
+    first = make_trainer(tmp_path / "parts")
+    first.train(stop=lambda: first.counters.iteration == 2)
+    second = make_trainer(tmp_path / "parts")
+    second.resume()
+    second.train()
+    one = load_checkpoint(tmp_path / "whole" / CHECKPOINT)
+    other = load_checkpoint(tmp_path / "parts" / CHECKPOINT)
+    assert all(torch.equal(one.tensors[key], other.tensors[key]) for key in one.tensors)
+
+
+@pytest.mark.parametrize(
+    ("spec", "error", "message"),
+    [
+        ("mwrk", UnknownNameError, "did you mean mwkr"),
+        ("cp-sat", UsageError, "imitate: found 'cp-sat', expected a policy run once"),
+        ("mwkr:samples=4", UsageError, "expected a policy run once"),
+    ],
+)
+def test_teachers_that_cannot_be_are_refused(
+    tmp_path: Path, spec: str, error: type[Exception], message: str
+) -> None:
+    options: dict[str, Any] = {"imitate": spec}
+    with pytest.raises(error, match=message):
+        make_trainer(tmp_path, replace(RUN, **options))

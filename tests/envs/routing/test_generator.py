@@ -1,0 +1,123 @@
+"""Random clusters, workloads, predictors and suites."""
+
+import numpy as np
+import pytest
+
+from makespan.envs.core.errors import UnknownNameError, UsageError
+from makespan.envs.routing.generator import RoutingGenerator
+from makespan.envs.routing.instance import DECODE, PREFILL
+from makespan.envs.routing.suites import RECIPES, SUITES, draw
+from makespan.envs.routing.workloads import BUCKET_LENGTHS, WORKLOADS, predict
+
+
+def test_equal_seeds_give_equal_instances_within_the_largest_sizes() -> None:
+    generator = RoutingGenerator(num_requests=(5, 30), num_replicas=(1, 6))
+    for seed in range(40):
+        one, other = (generator.sample(np.random.default_rng(seed)) for _ in range(2))
+        assert one == other
+        assert all(a <= b for a, b in zip(one.sizes, generator.largest, strict=True))
+        assert 5 <= one.num_requests <= 30
+        assert 1 <= one.num_replicas <= 6
+
+
+def test_the_load_is_what_was_asked_for() -> None:
+    generator = RoutingGenerator(
+        num_requests=3000, num_replicas=4, workload="five-tasks", load=(0.7, 0.7)
+    )
+    loads = [generator.sample(np.random.default_rng(seed)).offered_load for seed in range(5)]
+    assert np.mean(loads) == pytest.approx(0.7, rel=0.05)
+
+
+def test_fleets_are_of_one_kind_or_of_several() -> None:
+    same = RoutingGenerator(5, 8, fleet="homogeneous", model="llama-2-7b")
+    assert len(set(same.sample(np.random.default_rng(0)).kinds)) == 1
+    mixed = RoutingGenerator(5, 8, fleet="heterogeneous", model="llama-2-7b")
+    assert len(set(mixed.sample(np.random.default_rng(0)).kinds)) > 1
+    named = RoutingGenerator(5, 2, fleet="h100/llama-2-7b/1")
+    assert named.sample(np.random.default_rng(0)).kinds == ("h100/llama-2-7b/1",) * 2
+    pools = RoutingGenerator(5, 5, pools="disaggregated")
+    assert set(pools.sample(np.random.default_rng(0)).role.tolist()) == {PREFILL, DECODE}
+
+
+def test_workloads_have_their_published_means() -> None:
+    """As near as a lognormal of the same logarithms comes, truncation included."""
+    rng = np.random.default_rng(0)
+    for name, prompt, output in (
+        ("azure-conversation", 1155, 211),
+        ("azure-code", 2048, 27.9),
+        ("five-tasks", 84.4, 164.5),  # the five means, equally weighted
+    ):
+        requests = WORKLOADS[name].draw(rng, 40_000, 10**9)
+        assert requests.prompt.mean() == pytest.approx(prompt, rel=0.17), name
+        assert requests.output.mean() == pytest.approx(output, rel=0.17), name
+
+
+def test_gaps_have_their_variation() -> None:
+    gaps = np.diff(WORKLOADS["azure-code"].arrivals(np.random.default_rng(0), 50_000, 2.0))
+    assert gaps.mean() == pytest.approx(0.5, rel=0.1)
+    assert gaps.std() / gaps.mean() == pytest.approx(4, rel=0.1)
+
+
+def test_conversations_share_their_prefixes() -> None:
+    requests = WORKLOADS["mooncake"].draw(np.random.default_rng(0), 600, 10**9)
+    seen: set[int] = set()
+    found = 0
+    for blocks, prompt in zip(requests.prefixes, requests.prompt, strict=True):
+        assert len(blocks) <= prompt // 512
+        hits = [block in seen for block in blocks]
+        assert hits == sorted(hits, reverse=True)  # what is known is a prefix
+        found += 512 * sum(hits)
+        seen.update(blocks)
+    assert 0.3 < found / requests.prompt.sum() < 0.7
+
+
+def test_predictors() -> None:
+    rng = np.random.default_rng(0)
+    output = rng.integers(1, 3000, 20_000)
+    np.testing.assert_array_equal(predict(output, "exact", 0.0, rng), output)
+    right = predict(output, "bucket", 0.0, rng)
+    assert set(right.tolist()) == set(BUCKET_LENGTHS)
+    wrong = predict(output, "bucket", 0.25, rng)
+    assert (wrong != right).mean() == pytest.approx(0.25, abs=0.02)
+    ratio = predict(output, "noise", 0.5, rng) / output
+    assert np.log(ratio[output > 100]).std() == pytest.approx(0.5, rel=0.05)
+    np.testing.assert_allclose(predict(output, "bias", 0.5, rng), output * 1.5, atol=0.51)
+    shuffled = predict(output, "rank", 1.0, rng)
+    assert sorted(shuffled.tolist()) == sorted(output.tolist())
+    assert abs(np.corrcoef(shuffled, output)[0, 1]) < 0.05
+    assert set(predict(output, "mean", 0.0, rng).tolist()) == {round(output.mean())}
+    with pytest.raises(UnknownNameError, match="did you mean bucket"):
+        predict(output, "buckets", 0.0, rng)
+    with pytest.raises(UsageError, match="error: found 2"):
+        predict(output, "rank", 2.0, rng)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"num_requests": 0}, UsageError, "num_requests: found 0"),
+        ({"num_replicas": (4, 2)}, UsageError, "num_replicas"),
+        ({"load": (0.0, 1.0)}, UsageError, "load: found"),
+        ({"memory": (0.5, 1.5)}, UsageError, "memory: found"),
+        ({"model": "llama-2-8b"}, UnknownNameError, "did you mean"),
+        ({"fleet": "homogenous"}, UnknownNameError, "did you mean homogeneous"),
+        ({"workload": "azure"}, UnknownNameError, "unknown workload"),
+        ({"predictor": "exakt"}, UnknownNameError, "did you mean exact"),
+        ({"num_replicas": 1, "pools": "disaggregated"}, UsageError, "need at least 2"),
+    ],
+)
+def test_wrong_options_are_explained(
+    options: dict[str, object], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        RoutingGenerator(**({"num_requests": 5, "num_replicas": 2} | options))  # type: ignore[arg-type]
+
+
+def test_suites_have_a_validation_set_of_the_same_kind_with_other_requests() -> None:
+    for name in RECIPES:
+        assert {name, f"{name}-validation"} <= set(SUITES)
+    one = draw("homogeneous", RECIPES["homogeneous"], 1, count=2)
+    assert [instance.name for instance in one] == ["homogeneous-0", "homogeneous-1"]
+    other = draw("homogeneous", RECIPES["homogeneous"], 2, count=1)
+    assert one[0].kinds == other[0].kinds
+    assert one[0] != other[0]
