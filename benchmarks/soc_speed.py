@@ -125,7 +125,7 @@ def main(options: Options) -> None:
         return lambda: tasks[name] / timed(variants[name])
 
     figures = interleaved({name: measure(name) for name in variants}, options.rounds)
-    rows = [
+    table = [
         {
             "variant": name,
             "tasks/s": statistics.median(found),
@@ -135,8 +135,8 @@ def main(options: Options) -> None:
         for name, found in figures.items()
     ]
     about = machine(["numpy", "numba", "gymnasium"])
-    print_table("Streams on DS3's default SoC", rows, f"load {about['load_1min']}")
-    write_results("soc_speed", rows, about)
+    print_table("Streams on DS3's default SoC", table, f"load {about['load_1min']}")
+    write_results("soc_speed", table, about)
 
 
 if __name__ == "__main__":

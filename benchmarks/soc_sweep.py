@@ -1,8 +1,8 @@
 """Mean latency of policies along the sweeps of load and noise, paired by stream.
 
 All streams of a group are played in one batch. A line gives the mean latency (us), its ratio to the
-lower bound, and the difference to DS3's scheduler (ETF bound eagerly) with a 95 % bootstrap interval
-over the streams.
+lower bound, and the difference to DS3's scheduler (ETF bound eagerly) with a 95 % bootstrap
+interval over the streams.
 
     python benchmarks/soc_sweep.py --suites ds3-default ds3-cpu --policies late/pretrained
 """

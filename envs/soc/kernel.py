@@ -304,7 +304,7 @@ def _load_paths(state, row):
     state.times[row, :, :, AFTER] = 0
     for j in range(state.sizes[row, TYPES]):
         first, end = state.types[row, j, OFFSET], state.types[row, j + 1, OFFSET]
-        longest = 0
+        state.types[row, j, PATH] = 0
         for t in range(end - 1, first - 1, -1):
             soonest = _NEVER
             for k in range(num_clusters):
@@ -312,8 +312,7 @@ def _load_paths(state, row):
                     soonest = min(
                         soonest, state.times[row, t, k, COST] + state.times[row, t, k, AFTER]
                     )
-            if soonest > longest:
-                longest = soonest
+            state.types[row, j, PATH] = max(state.types[row, j, PATH], soonest)
             for e in range(state.tasks[row, t, FIRST_IN], state.tasks[row, t + 1, FIRST_IN]):
                 producer, volume = state.edges[row, e, IN_TASK], state.edges[row, e, IN_VOLUME]
                 for k in range(num_clusters):
@@ -333,7 +332,6 @@ def _load_paths(state, row):
                     state.times[row, producer, k, AFTER] = max(
                         state.times[row, producer, k, AFTER], path
                     )
-        state.types[row, j, PATH] = longest
 
 
 @njit(cache=True, error_model="numpy")
