@@ -62,6 +62,7 @@ class NeuralPolicy(ScorePolicy):
 
     def start(self, problem: Problem[Any], state: Any, observation: Observation) -> None:
         """Encode each distinct graph once."""
+        super().start(problem, state, observation)
         if not self.network.uses_graph:
             return
         first_rows, graph_of_row = distinct_graphs(observation)

@@ -6,6 +6,11 @@ legal candidate are taken without the network and are not learnt from; their rew
 decision before. The static graph of each instance is encoded once per minibatch, whatever the
 number of decisions taken on it.
 
+With an expert, the first iterations imitate it instead: the expert plays, now and then interrupted
+by the network so that states beside its path are seen, and the loss is the cross-entropy of its
+actions (behaviour cloning with the network's own mistakes in the data, as DAgger of Ross et al. 2011
+has them). The value is learnt as always.
+
 Everything random in iteration i derives from (seed, i), so a run resumed from a checkpoint gives
 the same numbers as one that never stopped.
 """
@@ -23,9 +28,12 @@ from makespan.agents.neural import decisions
 from makespan.envs.core.errors import UsageError
 from makespan.envs.core.observation import Observation
 from makespan.envs.core.problem import Generator, Problem
-from makespan.envs.core.rollout import step_forced
+from makespan.envs.core.rollout import Policy, step_forced
 from makespan.models.encoder import Graph
 from makespan.models.policy import Decisions, GraphPolicy
+
+#: Share of the decisions that the expert takes while it is imitated.
+EXPERT_SHARE = 0.9
 
 
 @dataclass(frozen=True)
@@ -95,19 +103,25 @@ def collect(
     rng: np.random.Generator,
     device: torch.device,
     value_scale: float,
+    expert: Policy | None = None,
 ) -> Experience:
-    """Play ``config.replicas`` episodes on each of ``config.instances`` fresh instances."""
+    """Play ``config.replicas`` episodes on each of ``config.instances`` fresh instances.
+
+    With an ``expert``, it takes most decisions, and ``Experience.actions`` are all its own.
+    """
     rows = config.instances * config.replicas
     state, observation = problem.allocate(rows), problem.spec.allocate(rows)
     for index in range(config.instances):
         instance = generator.sample(rng)
         for replica in range(config.replicas):
             problem.load(state, observation, index * config.replicas + replica, instance)
-    graph, encoding = encode(network, observation, config, device)
+    graph, encoding = _encode(network, observation, config, device)
     graph_of_row = torch.arange(rows, device=device) // config.replicas
     done = np.zeros(rows, dtype=np.bool_)
     rewards = np.zeros(rows)
     total = np.zeros(rows)
+    if expert is not None:
+        expert.start(problem, state, observation)
     steps = step_forced(problem, state, observation, done, total)
     history: list[_Moment] = []
     while not done.all():
@@ -116,6 +130,10 @@ def collect(
         chosen, log_probs, values = _sample(network, batch, encoding, graph_of_row, active, rng)
         actions = np.full(rows, -1, dtype=np.int64)
         actions[active] = chosen
+        if expert is not None:
+            chosen = expert.act(problem, state, observation, active, rng)
+            follows = rng.random(len(active)) < EXPERT_SHARE
+            actions[active[follows]] = chosen[follows]
         problem.step(state, observation, actions, rewards, done)
         earned = rewards.copy()
         steps += len(active) + step_forced(problem, state, observation, done, earned)
@@ -138,10 +156,9 @@ class _Moment(NamedTuple):
     rewards: NDArray[np.float64]
 
 
-def encode(
+def _encode(
     network: GraphPolicy, observation: Observation, config: PPOConfig, device: torch.device
 ) -> tuple[Graph | None, Tensor | None]:
-    """The graphs of the instances and their encoding; None for a network without."""
     if not network.uses_graph:
         return None, None
     first = np.arange(config.instances) * config.replicas
@@ -213,7 +230,7 @@ def _experience(
         return torch.from_numpy(np.concatenate(parts)).to(device)
 
     return Experience(
-        concatenate([moment.batch for moment in history]),
+        _concatenate([moment.batch for moment in history]),
         graph_of_row[rows],
         tensor([moment.actions for moment in history]),
         tensor([moment.log_probs for moment in history]),
@@ -225,7 +242,7 @@ def _experience(
     )
 
 
-def concatenate(batches: list[Decisions]) -> Decisions:
+def _concatenate(batches: list[Decisions]) -> Decisions:
     """All decisions in one, padded to the largest number of candidates."""
     width = max(batch.action_mask.shape[1] for batch in batches)
 
@@ -268,8 +285,9 @@ def update(
     experience: Experience,
     config: PPOConfig,
     rng: np.random.Generator,
+    imitate: bool = False,
 ) -> dict[str, float]:
-    """Clipped policy-gradient and value updates; returns mean losses for the logs."""
+    """Clipped policy-gradient (or imitation) and value updates; returns mean losses."""
     size = len(experience.actions)
     advantages = experience.advantages
     advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
@@ -278,7 +296,7 @@ def update(
     for _ in range(config.epochs):
         order = torch.from_numpy(rng.permutation(size)).to(advantages.device)
         for index in order.split(config.minibatch):
-            losses = _losses(network, experience, advantages, index, config)
+            losses = _losses(network, experience, advantages, index, config, imitate)
             optimizer.zero_grad(set_to_none=True)
             losses["loss"].backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), config.max_grad_norm)
@@ -295,17 +313,27 @@ def _losses(
     advantages: Tensor,
     index: Tensor,
     config: PPOConfig,
+    imitate: bool,
 ) -> dict[str, Tensor]:
     encoding = None if experience.graph is None else network.encode(experience.graph)
     batch = select(experience.decisions, index)
     logits, values = network(batch, encoding, experience.graph_index[index])
     log_probs = functional.log_softmax(logits, dim=-1)
     chosen = log_probs.gather(1, experience.actions[index, None]).squeeze(1)
-    log_ratio = chosen - experience.log_probs[index]
-    ratio = log_ratio.exp()
-    advantage = advantages[index]
-    clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
-    policy_loss = -torch.minimum(ratio * advantage, clipped * advantage).mean()
+    if imitate:
+        policy_loss = -chosen.mean()
+        agreement = (logits.argmax(dim=1) == experience.actions[index]).float().mean()
+        figures = {"agreement": agreement}
+    else:
+        log_ratio = chosen - experience.log_probs[index]
+        ratio = log_ratio.exp()
+        advantage = advantages[index]
+        clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
+        policy_loss = -torch.minimum(ratio * advantage, clipped * advantage).mean()
+        figures = {
+            "kl": (ratio - 1 - log_ratio).mean(),
+            "clipped": ((ratio - 1).abs() > config.clip).float().mean(),
+        }
     value_loss = functional.mse_loss(values, experience.returns[index])
     probs = log_probs.exp()
     entropy = -(probs * log_probs.masked_fill(~batch.action_mask, 0)).sum(dim=1).mean()
@@ -314,6 +342,5 @@ def _losses(
         "policy_loss": policy_loss,
         "value_loss": value_loss,
         "entropy": entropy,
-        "kl": (ratio - 1 - log_ratio).mean(),
-        "clipped": ((ratio - 1).abs() > config.clip).float().mean(),
+        **figures,
     }

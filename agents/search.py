@@ -1,9 +1,9 @@
-"""Wrappers that turn a policy into a stronger solver: sampling and beam search."""
+"""Wrappers that turn a policy into a stronger solver: sampling, beam search, tree search."""
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -175,3 +175,196 @@ class BeamSearch:
         values = values[chosen]
         values[len(keep) :] = -np.inf
         return parents[chosen], kept_actions, values
+
+
+@dataclass(frozen=True)
+class TreeSearch:
+    """Monte-Carlo tree search over the deterministic simulator, the policy as prior and to finish.
+
+    A simulation walks down the tree by PUCT (Rosin, Annals of Mathematics and Artificial
+    Intelligence 61, 2011; Silver et al. 2017), adds one decision, and lets the policy play greedily
+    to the end; its objective, scaled by the best and worst seen, is the value of the nodes passed.
+    The best complete run is kept. In ``stages`` the root moves along that run, so that late
+    decisions are searched as well; there is no learned value.
+
+    Attributes:
+        name: for tables.
+        policy: what scores.
+        make_problem: the problem sized for the given instances.
+        simulations: complete runs in all.
+        stages: times that the root moves; simulations are shared equally.
+        exploration: weight of the prior in PUCT.
+        batch: simulations that are played at once.
+
+    Raises:
+        UsageError: unless all numbers are positive.
+    """
+
+    name: str
+    policy: ScorePolicy
+    make_problem: Callable[[Sequence[Any]], Problem[Any]]
+    simulations: int = 256
+    stages: int = 16
+    exploration: float = 1.0
+    batch: int = 16
+
+    def __post_init__(self) -> None:
+        for name in ("simulations", "stages", "exploration", "batch"):
+            if getattr(self, name) <= 0:
+                raise UsageError(f"{name}: found {getattr(self, name)}, expected more than 0")
+
+    def solve(
+        self, instance: Any, time_limit_s: float | None, rng: np.random.Generator
+    ) -> Result[Any]:
+        """Search until the simulations are used, or about ``time_limit_s``, whichever is first."""
+        started = time.perf_counter()
+        problem = self.make_problem([instance])
+        (best,) = self._play(problem, instance, [()], rng)
+        played = 1
+        for stage in range(self.stages):
+            root = best.decisions[: stage * len(best.decisions) // self.stages]
+            tree = _Tree(root, self.exploration)
+            tree.record(root, self._play(problem, instance, [root], rng)[0])
+            share = self.simulations * (stage + 1) // self.stages
+            while played < share:
+                if time_limit_s is not None:
+                    spent = time.perf_counter() - started
+                    allowed = time_limit_s * (stage + 1) / self.stages
+                    if spent + spent / played * self.batch > allowed:
+                        break
+                paths = tree.select(min(self.batch, share - played))
+                if not paths:
+                    break  # everything below the root is known
+                runs = self._play(problem, instance, paths, rng)
+                for path, run in zip(paths, runs, strict=True):
+                    tree.record(path, run)
+                    if run.objective < best.objective:
+                        best = run
+                played += len(paths)
+        details = {"simulations": played}
+        return Result(best.solution, time.perf_counter() - started, details=details)
+
+    def _play(
+        self,
+        problem: Problem[Any],
+        instance: Any,
+        paths: Sequence[tuple[int, ...]],
+        rng: np.random.Generator,
+    ) -> "list[_Run]":
+        """Runs that begin with the given decisions and are finished greedily.
+
+        Decisions with one legal candidate are taken by themselves and do not count.
+        """
+        count = len(paths)
+        state, observation = problem.allocate(count), problem.spec.allocate(count)
+        for row in range(count):
+            problem.load(state, observation, row, instance)
+        policy = self.policy.with_temperature(0.0)
+        policy.start(problem, state, observation)
+        done, rewards = np.zeros(count, dtype=np.bool_), np.zeros(count)
+        taken: list[list[int]] = [[] for _ in paths]
+        priors: list[NDArray[np.float64] | None] = [None] * count
+        while True:
+            step_forced(problem, state, observation, done, rewards)
+            active = np.flatnonzero(~done)
+            if not len(active):
+                break
+            actions = np.full(count, -1, dtype=np.int64)
+            free = [row for row in active.tolist() if len(taken[row]) >= len(paths[row])]
+            for row in set(active.tolist()) - set(free):
+                actions[row] = paths[row][len(taken[row])]
+            if free:
+                scores = policy.scores(problem, state, observation, np.array(free))
+                actions[free] = scores.argmax(axis=1)
+                for row, row_scores in zip(free, scores.astype(np.float64), strict=True):
+                    if priors[row] is None:
+                        priors[row] = np.exp(row_scores - row_scores.max())
+            for row in active.tolist():
+                taken[row].append(int(actions[row]))
+            problem.step(state, observation, actions, rewards, done)
+        solutions = [problem.solution(state, row) for row in range(count)]
+        return [
+            _Run(tuple(taken[row]), priors[row], solution, float(solution.objective(instance)))
+            for row, solution in enumerate(solutions)
+        ]
+
+
+class _Run(NamedTuple):
+    """A complete run."""
+
+    decisions: tuple[int, ...]
+    prior: NDArray[np.float64] | None  # (A,) of the first decision made by the policy; 0: illegal
+    solution: Any
+    objective: float
+
+
+@dataclass
+class _Node:
+    prior: NDArray[np.float64]  # (A,) of the decision to take here; 0: illegal
+    visits: NDArray[np.float64]  # (A,) those whose outcome is not yet known included
+    outcomes: NDArray[np.float64]  # (A,) number of objectives known
+    total: NDArray[np.float64]  # (A,) their sum
+    closed: set[int] = field(default_factory=set)  # decisions below which nothing is left to try
+
+
+class _Tree:
+    """Nodes by the decisions that lead to them."""
+
+    def __init__(self, root: tuple[int, ...], exploration: float) -> None:
+        self.root, self.exploration = root, exploration
+        self.nodes: dict[tuple[int, ...], _Node] = {}
+        self.best, self.worst = np.inf, -np.inf
+
+    def select(self, count: int) -> list[tuple[int, ...]]:
+        """Up to ``count`` different paths to new nodes."""
+        paths: list[tuple[int, ...]] = []
+        while len(paths) < count:
+            path = self._descend()
+            if path is None:
+                break
+            paths.append(path)
+        return paths
+
+    def _descend(self) -> tuple[int, ...] | None:
+        """A path to a new node, or None when everything is known or on its way."""
+        path = self.root
+        while path in self.nodes:
+            node = self.nodes[path]
+            action = self._choose(node)
+            if action is not None:
+                path = (*path, action)
+            elif path == self.root:
+                return None
+            else:
+                self.nodes[path[:-1]].closed.add(path[-1])
+                path = self.root
+        if path == self.root:
+            return None
+        self.nodes[path[:-1]].closed.add(path[-1])  # until its outcome is known
+        for depth in range(len(self.root), len(path)):
+            self.nodes[path[:depth]].visits[path[depth]] += 1
+        return path
+
+    def _choose(self, node: _Node) -> int | None:
+        """PUCT over what is left to try; None when there is nothing."""
+        left = node.prior > 0
+        left[list(node.closed)] = False
+        if not left.any():
+            return None
+        mean = np.where(node.outcomes > 0, node.total / np.maximum(node.outcomes, 1), self.worst)
+        value = (self.worst - mean) / max(self.worst - self.best, 1e-12)
+        prior = node.prior / node.prior.sum()
+        bonus = self.exploration * prior * np.sqrt(node.visits.sum() + 1) / (1 + node.visits)
+        return int(np.where(left, value + bonus, -np.inf).argmax())
+
+    def record(self, path: tuple[int, ...], run: _Run) -> None:
+        """Add the node at ``path`` and tell the nodes above what came of it."""
+        self.best, self.worst = min(self.best, run.objective), max(self.worst, run.objective)
+        for depth in range(len(self.root), len(path)):
+            node, action = self.nodes[path[:depth]], path[depth]
+            node.outcomes[action] += 1
+            node.total[action] += run.objective
+        if run.prior is not None:
+            self.nodes[path] = _Node(run.prior, *np.zeros((3, len(run.prior))))
+            if path != self.root:
+                self.nodes[path[:-1]].closed.discard(path[-1])

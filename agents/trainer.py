@@ -26,7 +26,6 @@ from makespan.agents.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from makespan.agents.imitation import imitate
 from makespan.agents.neural import NeuralPolicy
 from makespan.agents.ppo import PPOConfig, collect, update
 from makespan.agents.schedules import schedule
@@ -58,10 +57,11 @@ class RunConfig:
         schedule: of the learning rate, over the budget.
         curriculum: sizes grow from the low to the high end of their ranges over the first half.
         validation: instances drawn for the choice of the best policy.
-        imitate: specification of a policy of the family to learn from first, e.g. a rule.
-        imitate_iterations: iterations of that, before reinforcement.
         validate_every: iterations between validations.
         checkpoint_every: iterations between checkpoints.
+        imitate: specification of a policy of the family, e.g. a rule, that the first iterations
+            learn from; empty for none.
+        imitate_iterations: number of those iterations.
     """
 
     iterations: int = 0
@@ -70,10 +70,10 @@ class RunConfig:
     schedule: str = "cosine"
     curriculum: bool = False
     validation: int = 32
-    imitate: str = ""
-    imitate_iterations: int = 10
     validate_every: int = 20
     checkpoint_every: int = 20
+    imitate: str = ""
+    imitate_iterations: int = 20
 
     def __post_init__(self) -> None:
         schedule(self.schedule)
@@ -142,14 +142,14 @@ class Trainer:
         self.validation = _draw(generator, run.validation, VALIDATION_STREAM)
         self._bounds = np.array([family.lower_bound(i) for i in self.validation])
         self._rows: list[dict[str, Any]] = []
-        self._teacher = self._make_teacher()
+        self._expert = self._make_expert()
         self._prepare()
 
     def _prepare(self) -> None:
         """What an algorithm sets up besides; ours needs nothing."""
 
-    def _make_teacher(self) -> Policy | None:
-        """The policy to learn from first; raises UsageError for what is not a policy."""
+    def _make_expert(self) -> Policy | None:
+        """The policy to imitate first; raises UsageError for what is not a policy."""
         if not self.run.imitate:
             return None
         from makespan.baselines.registry import make_solver
@@ -224,19 +224,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         rng = np.random.default_rng([TRAINING_STREAM, self.run.seed, counters.iteration])
-        if self._teacher is not None and counters.iteration < self.run.imitate_iterations:
-            return Learnt(
-                *imitate(
-                    self.network,
-                    self.optimizer,
-                    self.problem,
-                    generator,
-                    self._teacher,
-                    self.ppo,
-                    rng,
-                    self.device,
-                )
-            )
+        expert = self._expert if counters.iteration < self.run.imitate_iterations else None
         experience = collect(
             self.network,
             self.problem,
@@ -245,12 +233,14 @@ class Trainer:
             rng,
             self.device,
             counters.value_scale or 1.0,
+            expert,
         )
         if not counters.value_scale:
             # the first returns set the unit of values for the whole run
             counters.value_scale = float(experience.returns.abs().mean()) + 1e-6
             experience = experience._replace(returns=experience.returns / counters.value_scale)
-        losses = update(self.network, self.optimizer, experience, self.ppo, rng)
+        imitate = expert is not None
+        losses = update(self.network, self.optimizer, experience, self.ppo, rng, imitate)
         return Learnt(experience.steps, experience.mean_return, losses)
 
     _last_ratio = float("nan")

@@ -4,7 +4,8 @@ A specification is ``name``, ``name:key=value,key=value`` or ``choice/name...``:
 
 * ``cp-sat:workers=1,hint=mwkr`` is a solver with options, one of them another specification;
 * ``nondelay/mwkr`` is a policy that decides under a value of a problem option (here ``decode``);
-* ``mor:samples=128`` and ``mor:width=16`` wrap a policy into sampling and into beam search.
+* ``mor:samples=128``, ``mor:width=16`` and ``mor:simulations=256`` wrap a policy: sampling, beam
+  search, and Monte-Carlo tree search.
 
 Names come from the ``policies`` and ``solvers`` of the :class:`Family`. Options are the parameters
 of what stands there, by their type hints, so a new policy or solver needs nothing here.
@@ -17,13 +18,17 @@ from functools import partial
 from types import NoneType, UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
-from makespan.agents.search import BeamSearch, Sampling
+from makespan.agents.search import BeamSearch, Sampling, TreeSearch
 from makespan.envs.core.errors import MakespanError, UnknownNameError, UsageError
 from makespan.envs.core.family import Family
 from makespan.envs.core.rollout import RolloutSolver, Solver
 
 #: Wrappers of a policy by the option that asks for them.
-WRAPPERS: dict[str, Callable[..., Any]] = {"samples": Sampling, "width": BeamSearch}
+WRAPPERS: dict[str, Callable[..., Any]] = {
+    "samples": Sampling,
+    "width": BeamSearch,
+    "simulations": TreeSearch,
+}
 
 
 class Spec(NamedTuple):

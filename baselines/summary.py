@@ -220,8 +220,7 @@ def quality_table(summary: Summary) -> Table:
     """Gap, its interval, ratio, wins and seconds of each solver."""
     lines = [
         (
-            display_name(s.spec, s.options),
-            *_option_cells(s.options),
+            *_label(s),
             _decimal(s.overall.gap),
             _interval(s.overall.interval),
             _decimal(s.ratio, 4),
@@ -262,8 +261,7 @@ def size_table(summary: Summary) -> Table:
     groups = summary.solvers[0].by_size
     lines = [
         (
-            display_name(s.spec, s.options),
-            *_option_cells(s.options),
+            *_label(s),
             *(_decimal(s.by_size[size].gap) for size in summary.sizes),
             _decimal(s.overall.gap),
         )
@@ -285,8 +283,7 @@ def metrics_table(summary: Summary) -> Table | None:
         return None
     lines = [
         (
-            display_name(s.spec, s.options),
-            *_option_cells(s.options),
+            *_label(s),
             *(f"{value:.4g}" for value in s.metrics),
         )
         for s in summary.solvers
@@ -303,8 +300,7 @@ def paired_table(summary: Summary) -> Table | None:
     """Each solver against the baseline; None when there is nothing to compare."""
     lines = [
         (
-            display_name(s.spec, s.options),
-            *_option_cells(s.options),
+            *_label(s),
             f"{s.paired.mean:+.2f}",
             _interval(s.paired.interval),
             _p_value(s.p_adjusted),
@@ -361,6 +357,11 @@ def run_table(rows: Sequence[Row], option_names: Sequence[str]) -> Table:
         text_columns=2 + len(option_names),
         lines=tuple(lines),
     )
+
+
+def _label(solver: SolverSummary) -> tuple[str, ...]:
+    """The leading cells of a solver's line."""
+    return display_name(solver.spec, solver.options), *_option_cells(solver.options)
 
 
 def _option_cells(options: Sequence[str]) -> list[str]:

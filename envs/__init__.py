@@ -9,12 +9,20 @@ from makespan.envs.core.family import Family
 
 #: Environment id -> module, maker of the single environment, maker of the vector environment.
 _ENVIRONMENTS = {
+    "makespan/DagScheduling-v0": ("makespan.envs.dag.family", "make_env", "make_vector_env"),
     "makespan/JobShop-v0": ("makespan.envs.jobshop.family", "make_env", "make_vector_env"),
     "makespan/FlexibleJobShop-v0": (
         "makespan.envs.jobshop.family",
         "make_flexible_env",
         "make_flexible_vector_env",
     ),
+    "makespan/OffsetAllocation-v0": (
+        "makespan.envs.offsets.family",
+        "make_env",
+        "make_vector_env",
+    ),
+    "makespan/MemoryMapping-v0": ("makespan.envs.memory.family", "make_env", "make_vector_env"),
+    "makespan/SoC-v0": ("makespan.envs.soc.family", "make_env", "make_vector_env"),
     "makespan/LLMRouting-v0": ("makespan.envs.routing.family", "make_env", "make_vector_env"),
 }
 
@@ -29,8 +37,12 @@ def _lazy(module: str) -> Callable[[], Family]:
 
 #: Families by the word on the command line; calling an entry imports the family.
 FAMILIES: dict[str, Callable[[], Family]] = {
+    "dag": _lazy("makespan.envs.dag.family"),
     "jobshop": _lazy("makespan.envs.jobshop.family"),
+    "memory": _lazy("makespan.envs.memory.family"),
+    "offsets": _lazy("makespan.envs.offsets.family"),
     "routing": _lazy("makespan.envs.routing.family"),
+    "soc": _lazy("makespan.envs.soc.family"),
 }
 
 for _id, (_module, _single, _vector) in _ENVIRONMENTS.items():

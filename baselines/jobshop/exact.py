@@ -7,12 +7,12 @@ Shaw & Vilim, IBM ILOG CP optimizer for scheduling, Constraints 23, 2018.
 
 import math
 import time
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from makespan.baselines.cpsat import MAX_SEED, Improvements, run
 from makespan.baselines.jobshop.schedules import starts_and_alternatives
 from makespan.baselines.limits import check_time_limit, time_limit
 from makespan.envs.core.errors import MakespanError, UsageError
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 #: Share of the time limit that the solver of the hint may take.
 HINT_SHARE = 0.5
-#: CP-SAT takes seeds below this.
-MAX_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -90,10 +88,9 @@ class CpSat:
         solver = cp_model.CpSolver()
         solver.parameters.num_workers = self.workers or 0
         solver.parameters.random_seed = int(rng.integers(MAX_SEED))
-        solver.parameters.catch_sigint_signal = False  # _run does, and tells
         left = limit - (time.perf_counter() - started)
         solver.parameters.max_time_in_seconds = max(left, 0.0)
-        status, interrupted = _run(solver, model.model, improvements, started)
+        status, interrupted = run(solver, model.model, improvements, started)
         solution = hint
         if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             solution = model.solution(instance, solver)
@@ -110,10 +107,6 @@ class CpSat:
             optimal=status == cp_model.OPTIMAL,
             details={"improvements": improvements, "interrupted": interrupted},
         )
-
-
-#: Seconds since the start, and the makespan found then.
-Improvements = list[tuple[float, int]]
 
 
 def _ask(
@@ -183,29 +176,3 @@ def _add_hint(model: _Model, instance: JobShopInstance, hint: JobShopSolution) -
     is_chosen = np.isin(np.arange(len(model.present)), chosen)
     for present, choice in zip(model.present, is_chosen.tolist(), strict=True):
         model.model.add_hint(present, choice)
-
-
-def _run(
-    solver: "cp_model.CpSolver",
-    model: "cp_model.CpModel",
-    improvements: Improvements,
-    started: float,
-) -> tuple[Any, bool]:
-    """Solve in a thread, so that Ctrl-C reaches us; returns the status and whether it did."""
-    from ortools.sat.python import cp_model
-
-    class Recorder(cp_model.CpSolverSolutionCallback):
-        def on_solution_callback(self) -> None:
-            makespan = int(self.objective_value)
-            if not improvements or makespan < improvements[-1][1]:
-                improvements.append((time.perf_counter() - started, makespan))
-
-    with ThreadPoolExecutor(max_workers=1) as executor:
-        future = executor.submit(solver.solve, model, Recorder())
-        try:
-            return future.result(), False
-        except KeyboardInterrupt:
-            while not future.done():  # it may not have begun when first told to stop
-                solver.stop_search()
-                wait([future], timeout=0.1)
-            return future.result(), True

@@ -106,7 +106,9 @@ class Problem(ABC, Generic[InstanceT]):
     def metrics(self, state: Any, row: int) -> dict[str, float]:
         """Raw figures of a row: at least ``objective`` and ``lower_bound`` (of the whole instance).
 
-        For a row that has not finished, ``objective`` is the current bound.
+        For a row that has not finished, ``objective`` is the current bound. Rewards sum to
+        ``(initial_bound - objective) / initial_bound``; ``initial_bound`` may be left out where it
+        is the lower bound. (It is an upper bound where a plan is improved step by step.)
         """
 
     @abstractmethod

@@ -13,6 +13,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from makespan.envs.core.errors import UsageError
 from makespan.envs.core.instance import Instance
 from makespan.envs.core.observation import Observation
 from makespan.envs.core.problem import Problem
@@ -61,10 +62,19 @@ class ScorePolicy(ABC):
         self.name = name
         self.temperature = np.asarray(temperature, dtype=np.float64)
 
-    def start(  # noqa: B027 - most policies have nothing to prepare
-        self, problem: Problem[Any], state: Any, observation: Observation
-    ) -> None:
-        """Called once after all rows are loaded."""
+    def start(self, problem: Problem[Any], state: Any, observation: Observation) -> None:
+        """Called once after all rows are loaded.
+
+        Raises:
+            UsageError: when the problem lacks an option that this policy requires.
+        """
+        options = problem.options()
+        for option, value in self.requires.items():
+            if options.get(option) != value:
+                raise UsageError(
+                    f"{self.name} needs a problem with {option}={value!r}, "
+                    f"found {options.get(option)!r}"
+                )
 
     @abstractmethod
     def scores(

@@ -38,6 +38,11 @@ DECODE_MODES = ("append", "insert", "nondelay", "active")
 
 NO_LOOKAHEAD, ATC_LOOKAHEAD = range(2)
 LOOKAHEAD_MODES = ("none", "atc")
+#: A trial schedules at most this many operations, fewer when there are many jobs to choose from:
+#: that limits its cost on large shops; the bound then stands for what is left.
+TRIAL_OPERATIONS = 512
+#: Most operations of a trial times jobs.
+TRIAL_WORK = 2**15
 #: Slack is weighed against this many mean durations; Vepsalainen & Morton use 2 to 3 in job shops.
 ATC_DURATIONS = 3.0
 _NEVER = np.int32(2**31 - 1)
@@ -152,10 +157,13 @@ class State(NamedTuple):
     # scratch of a trial: what changes in the partial schedule, by candidate
     trial_next: NDArray[np.int32]  # (B, J) next_operation of the trial
     trial_ready: NDArray[np.int32]  # (B, M) machine_ready of the trial
+    trial_load: NDArray[np.int32]  # (B, M) fixed_load of the trial
     trial_start: NDArray[np.int32]  # (B, A) earliest start of each candidate, _NEVER for none
     trial_machine: NDArray[np.int32]  # (B, A) its machine, -1 for none
     trial_tail: NDArray[np.int32]  # (B, A) work left of its job, -_NEVER for none
     trial_log: NDArray[np.float32]  # (B, A) logarithm of its duration
+    trial_queue: NDArray[np.int32]  # (B, M) first candidate of each machine, a linked list
+    trial_queue_next: NDArray[np.int32]  # (B, A)
 
 
 #: Columns of ``totals``; READY_SUM is the sum of ``machine_ready``.
@@ -741,32 +749,26 @@ def _observe_lookahead(state, observation, row, width, legal_count, column):
 
 @njit(cache=True, error_model="numpy", _nrt=False)
 def _trial_makespan(state, row, a, width):
-    """Makespan when candidate ``a`` is followed by non-delay ATC.
+    """Makespan when candidate ``a`` is followed by non-delay ATC, a bound on it for large shops.
 
-    The two loops over candidates run over neighbouring numbers and do without branches, so that the
-    compiler vectorises them: a trial takes most of the time of an episode with lookahead.
+    A trial takes most of the time of an episode with lookahead, so only what an operation changes
+    is written, and the search for the earliest start runs over neighbouring numbers.
     """
     count = state.sizes[row, 0] * width
-    start, machine = state.trial_start[row, :count], state.trial_machine[row, :count]
-    tail, log_duration = state.trial_tail[row, :count], state.trial_log[row, :count]
+    start, tail = state.trial_start[row, :count], state.trial_tail[row, :count]
+    log_duration = state.trial_log[row, :count]
     weight = f32(state.scale[row, 0] / ATC_DURATIONS)
-    _begin_trial(state, row, width)
-    bound = state.totals[row, BOUND]
-    makespan = state.totals[row, COMPLETION]
-    time = state.earliest[row, a]
-    while True:
-        m, end = _append_in_trial(state, row, a, width, time)
+    makespan, time = state.totals[row, COMPLETION], state.earliest[row, a]
+    bound, latest = state.totals[row, BOUND], _begin_trial(state, row, a, width)
+    for _ in range(min(TRIAL_OPERATIONS, TRIAL_WORK // count + 1)):
+        end, changed = _append_in_trial(state, row, a, width, time)
         makespan = max(makespan, end)
-        ready = state.trial_ready[row, m]
-        time, latest = _NEVER, bound
+        time = _NEVER
         for b in range(count):
-            start[b] = max(start[b], ready) if machine[b] == m else start[b]
             time = min(time, start[b])
-            latest = max(latest, start[b] + tail[b])
         if time == _NEVER:
             return makespan
-        if width > 1:
-            latest = max(bound, _latest_completion(state, row, width))
+        latest = max(latest, changed)
         least = f32(np.inf)
         for b in range(count):
             if start[b] == time:
@@ -775,21 +777,35 @@ def _trial_makespan(state, row, a, width):
                 if priority < least:
                     least, a = priority, b
         bound = latest
+    for m in range(state.sizes[row, 1]):
+        if state.trial_load[row, m] > 0:
+            bound = max(bound, state.trial_ready[row, m] + state.trial_load[row, m])
+    return max(makespan, bound)
 
 
 @njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
-def _begin_trial(state, row, width):
-    """Copy the partial schedule."""
+def _begin_trial(state, row, a, width):
+    """Copy the partial schedule; returns the bound by all jobs but that of candidate ``a``."""
     for m in range(state.sizes[row, 1]):
         state.trial_ready[row, m] = state.machine_ready[row, m]
+        state.trial_load[row, m] = state.fixed_load[row, m]
+        state.trial_queue[row, m] = -1
+    bound = state.totals[row, BOUND]
     for job in range(state.sizes[row, 0]):
         state.trial_next[row, job] = state.next_operation[row, job]
-        _renew_in_trial(state, row, job, width, state.job_ready[row, job])
+        completion = _join_trial(state, row, job, width, state.job_ready[row, job])
+        if job != a // width:
+            bound = max(bound, completion)
+    return bound
 
 
 @njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
-def _renew_in_trial(state, row, job, width, ready):
-    """Write the candidates of a job of the trial that is free from ``ready`` on."""
+def _join_trial(state, row, job, width, ready):
+    """Write the candidates of a job of the trial that is free from ``ready`` on.
+
+    Returns:
+        the earliest completion of the job, 0 for a finished one.
+    """
     op = state.trial_next[row, job]
     first, alternatives = 0, 0
     if op < state.first_operation[row, job + 1]:
@@ -803,36 +819,64 @@ def _renew_in_trial(state, row, job, width, ready):
             state.trial_start[row, b] = max(ready, state.trial_ready[row, m])
             state.trial_tail[row, b] = state.tail[row, op]
             state.trial_log[row, b] = state.log_duration[row, first + k]
+            state.trial_queue_next[row, b] = state.trial_queue[row, m]
+            state.trial_queue[row, m] = b
         else:
             state.trial_machine[row, b] = -1
             state.trial_start[row, b] = _NEVER
             state.trial_tail[row, b] = -_NEVER
+    return _completion_in_trial(state, row, job, width)
+
+
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+def _completion_in_trial(state, row, job, width):
+    """Earliest start of a job in the trial plus its work left, 0 for a finished job."""
+    soonest = _NEVER
+    for b in range(job * width, (job + 1) * width):
+        soonest = min(soonest, state.trial_start[row, b])
+    return soonest + state.trial_tail[row, job * width]
 
 
 @njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def _append_in_trial(state, row, a, width, begin):
-    """Let candidate ``a`` of the trial start at ``begin``; returns its machine and its end."""
+    """Let candidate ``a`` of the trial start at ``begin``.
+
+    Returns:
+        its end, and the latest earliest completion of the jobs that this changes.
+    """
     job = a // width
-    x = state.first_alternative[row, state.trial_next[row, job]] + a % width
-    m = state.machine[row, x]
-    end = begin + state.duration[row, x]
+    op, m = state.trial_next[row, job], state.trial_machine[row, a]
+    first = state.first_alternative[row, op]
+    duration = state.duration[row, first + a % width]
+    end = begin + duration
     state.trial_ready[row, m] = max(state.trial_ready[row, m], end)
-    state.trial_next[row, job] += 1
-    _renew_in_trial(state, row, job, width, end)
-    return m, end
+    if state.first_alternative[row, op + 1] == first + 1:
+        state.trial_load[row, m] -= duration
+    for b in range(job * width, (job + 1) * width):
+        if state.trial_machine[row, b] >= 0:
+            _leave_trial(state, row, b)
+    state.trial_next[row, job] = op + 1
+    latest = _join_trial(state, row, job, width, end)
+    ready = state.trial_ready[row, m]
+    b = state.trial_queue[row, m]
+    while b >= 0:
+        state.trial_start[row, b] = max(state.trial_start[row, b], ready)
+        latest = max(latest, _completion_in_trial(state, row, b // width, width))
+        b = state.trial_queue_next[row, b]
+    return end, latest
 
 
 @njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
-def _latest_completion(state, row, width):
-    """Largest over the jobs of a trial of the earliest start plus the work left."""
-    latest = 0
-    for job in range(state.sizes[row, 0]):
-        first = job * width
-        soonest = state.trial_start[row, first]
-        for b in range(first + 1, first + width):
-            soonest = min(soonest, state.trial_start[row, b])
-        latest = max(latest, soonest + state.trial_tail[row, first])
-    return latest
+def _leave_trial(state, row, b):
+    """Take candidate ``b`` of the trial out of the queue of its machine."""
+    queue_next, m = state.trial_queue_next[row], state.trial_machine[row, b]
+    current = state.trial_queue[row, m]
+    if current == b:
+        state.trial_queue[row, m] = queue_next[b]
+        return
+    while queue_next[current] != b:
+        current = queue_next[current]
+    queue_next[current] = queue_next[b]
 
 
 @njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)

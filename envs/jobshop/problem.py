@@ -126,10 +126,13 @@ class JobShopProblem(Problem[JobShopInstance]):
             "lookahead": candidates,
             "trial_next": jobs,
             "trial_ready": machines,
+            "trial_load": machines,
             "trial_start": candidates,
             "trial_machine": candidates,
             "trial_tail": candidates,
             "trial_log": candidates,
+            "trial_queue": machines,
+            "trial_queue_next": candidates,
         }
         dtypes = {
             "scale": np.float64,

@@ -32,14 +32,14 @@ def make_trainer(folder: Path, run: RunConfig = RUN, encoder: str = "none") -> T
 def test_the_network_comes_to_agree_with_its_teacher(tmp_path: Path, encoder: str) -> None:
     trainer = make_trainer(tmp_path, encoder=encoder)
     trainer.train()
-    agreement = [row.get("imitation_accuracy") for row in trainer._rows]
-    losses = [row.get("imitation_loss") for row in trainer._rows]
+    agreement = [row.get("agreement") for row in trainer._rows]
+    losses = [row["policy_loss"] for row in trainer._rows]
     assert losses[3] < 0.8 * losses[0]
     assert agreement[3] > 0.8
     assert agreement[4:] == [None, None]  # by then it learns from rewards
     assert all("kl" in row for row in trainer._rows[4:])
     header, *lines = (tmp_path / METRICS).read_text().splitlines()
-    assert {"imitation_loss", "kl"} <= set(header.split(","))
+    assert {"agreement", "kl"} <= set(header.split(","))
     assert len(lines) == 6
 
 

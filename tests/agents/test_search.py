@@ -9,7 +9,7 @@ import torch
 
 from makespan.agents import search
 from makespan.agents.neural import NeuralPolicy
-from makespan.agents.search import BeamSearch, Sampling
+from makespan.agents.search import BeamSearch, Sampling, TreeSearch
 from makespan.baselines.jobshop.rules import RulePolicy
 from makespan.envs.core.errors import UsageError
 from makespan.envs.core.rollout import RolloutSolver, ScorePolicy
@@ -136,3 +136,38 @@ def test_sampling_stops_when_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None
 def test_impossible_options_are_refused(make: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         make("name", RulePolicy("spt"), JobShopProblem.for_instances, **options)
+
+
+# ---------------------------------------------------------------- tree search
+
+
+@every_policy
+@every_decode
+def test_tree_search_is_never_worse_than_the_greedy_run(policy: ScorePolicy, decode: str) -> None:
+    make_problem = partial(JobShopProblem.for_instances, decode=decode)
+    greedy = RolloutSolver("greedy", policy, make_problem)
+    tree = TreeSearch("tree", policy, make_problem, simulations=24, stages=3, batch=4)
+    for instance in sample(4):
+        assert makespan(tree, instance) <= makespan(greedy, instance)
+        assert solve(tree, instance).solution == solve(tree, instance).solution
+
+
+def test_tree_search_tries_everything_when_it_can() -> None:
+    """With simulations enough for the whole tree it ends by itself, with the optimum."""
+    make_problem = partial(JobShopProblem.for_instances, decode="active")
+    tree = TreeSearch("tree", untrained(), make_problem, simulations=5000, stages=1)
+    for instance in sample(3):
+        if len(instance.job_offsets) > 4:
+            continue
+        result = solve(tree, instance)
+        assert result.solution.makespan == optimum(instance)
+
+
+def test_tree_search_keeps_to_its_time() -> None:
+    make_problem = partial(JobShopProblem.for_instances, decode="active")
+    tree = TreeSearch("tree", untrained(), make_problem, simulations=10**6)
+    solve(TreeSearch("warm", untrained(), make_problem, simulations=2), FT06)
+    result = tree.solve(FT06, 1.0, np.random.default_rng(0))
+    assert result.details["simulations"] < 10**6
+    with pytest.raises(UsageError, match="simulations: found 0"):
+        TreeSearch("tree", untrained(), make_problem, simulations=0)

@@ -8,7 +8,7 @@ import pytest
 
 from makespan.baselines.jobshop.rules import RULES, RulePolicy
 from makespan.baselines.random import RandomPolicy
-from makespan.envs.core.errors import UnknownNameError
+from makespan.envs.core.errors import UnknownNameError, UsageError
 from makespan.envs.core.rollout import ScorePolicy, rollout
 from makespan.envs.jobshop.bounds import best_known, gap
 from makespan.envs.jobshop.examples import FT06
@@ -141,6 +141,12 @@ def test_a_rule_takes_what_its_definition_ranks_first(
 def _rank(rule: str, shop: Shop, c: Candidate) -> tuple[float, ...]:
     end = c.end if shop.instance.is_flexible else 0
     return DEFINITIONS[rule](shop, c), end, c.job, c.alternative
+
+
+def test_the_pilot_rule_refuses_a_problem_without_trials() -> None:
+    problem = JobShopProblem.for_instances([FT06])
+    with pytest.raises(UsageError, match="needs a problem with lookahead='atc'"):
+        rollout(problem, [FT06], RulePolicy("pilot"), np.random.default_rng(0))
 
 
 @every_rule

@@ -1,0 +1,97 @@
+"""Local search over plans by the simulator itself: change a few decisions, play all again.
+
+A plan is a wish for every access (fast memory, slow memory, or what a rule says); the game turns
+wishes into a valid plan, so any change can be tried, about a thousand accesses in a millisecond.
+"""
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from makespan.baselines.limits import check_time_limit, time_limit
+from makespan.envs.core.errors import UsageError
+from makespan.envs.core.rollout import Solver
+from makespan.envs.core.solution import Result
+from makespan.envs.memory import kernel
+from makespan.envs.memory.instance import MemoryInstance
+from makespan.envs.memory.problem import MemoryProblem
+from makespan.envs.memory.solution import MemoryPlan
+
+#: Decisions between two looks at the clock.
+DECISIONS_PER_ROUND = 100_000
+#: Share of the time limit that the solver of the start may take.
+START_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class LocalSearch:
+    """Hill climbing that also takes changes which make no difference.
+
+    Attributes:
+        start: solver whose plan the search begins from; None: the rule of trials. Its plan is
+            returned if nothing better is found.
+        placement: where buffers are put, see :mod:`makespan.envs.memory.kernel`.
+        time_limit_s: seconds, see :func:`~makespan.baselines.limits.time_limit`.
+        rounds: changes tried at most; 0 for no limit.
+        name: for tables.
+
+    Raises:
+        UsageError: for a value outside its range.
+    """
+
+    start: Solver[MemoryInstance] | None = None
+    placement: str = "worth"
+    time_limit_s: float | None = None
+    rounds: int = 0
+    name: str = field(default="local-search", init=False)
+
+    def __post_init__(self) -> None:
+        check_time_limit(self.time_limit_s)
+        if self.rounds < 0:
+            raise UsageError(f"rounds: found {self.rounds}, expected at least 0")
+
+    def solve(
+        self, instance: MemoryInstance, time_limit_s: float | None, rng: np.random.Generator
+    ) -> Result[MemoryPlan]:
+        """Search until time is up.
+
+        Args:
+            instance: to solve.
+            time_limit_s: seconds; a smaller one of the solver's own counts.
+            rng: of the changes.
+
+        Returns:
+            The best plan; ``details`` has ``improvements`` as (seconds, latency) and ``rounds``.
+        """
+        problem = MemoryProblem.for_instances([instance], placement=self.placement)
+        placement = kernel.PLACEMENTS.index(self.placement)
+        state, observation = problem.allocate(1), problem.spec.allocate(1)
+        problem.load(state, observation, 0, instance)
+        nothing: NDArray[np.int8] = np.zeros(instance.num_accesses, dtype=np.int8)
+        kernel.improve(state, 0, nothing, 0, 0, placement, rng)  # compiles: not on the clock
+        started = time.perf_counter()
+        limit = time_limit(self.time_limit_s, time_limit_s)
+        given: MemoryPlan | None = None
+        wishes: NDArray[np.int8] = np.full(instance.num_accesses, -1, dtype=np.int8)
+        if self.start is not None:
+            given = self.start.solve(instance, START_SHARE * limit, rng).solution
+            wishes = given.fast.astype(np.int8)
+        best = int(kernel.decode(state, 0, wishes, placement))
+        improvements = [(time.perf_counter() - started, best)]
+        each = max(1, DECISIONS_PER_ROUND // instance.num_accesses)
+        tried = 0
+        while time.perf_counter() - started < limit and (not self.rounds or tried < self.rounds):
+            count = min(each, self.rounds - tried) if self.rounds else each
+            found = int(kernel.improve(state, 0, wishes, best, count, placement, rng))
+            tried += count
+            if found < best:
+                best = found
+                improvements.append((time.perf_counter() - started, best))
+        kernel.decode(state, 0, wishes, placement)
+        plan = problem.solution(state, 0)
+        if given is not None and given.objective(instance) <= plan.objective(instance):
+            plan = given
+        details = {"improvements": improvements, "rounds": tried}
+        return Result(plan, time.perf_counter() - started, details=details)

@@ -1,0 +1,81 @@
+"""A list scheduler that knows the future: the best of several, each tried on the whole stream.
+
+Before it decides anything it lets every list scheduler play the stream to its end, arrivals and
+true durations included, and then does what the best of them did. No scheduler can know this; it is
+a reference for those that do not, and something to imitate.
+"""
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from makespan.baselines.soc.rules import RulePolicy
+from makespan.envs.core.errors import UnknownNameError
+from makespan.envs.core.observation import Observation
+from makespan.envs.core.problem import Problem
+from makespan.envs.core.rollout import ScorePolicy, step_forced
+
+#: List schedulers that are tried, the first wins ties.
+TRIED = ("least-work", "etf")
+
+
+class Clairvoyant(ScorePolicy):
+    """Follows, on each stream, the list scheduler that turns out best on it.
+
+    Args:
+        temperature: see :class:`ScorePolicy`.
+    """
+
+    def __init__(self, temperature: float | NDArray[np.float64] = 0.0) -> None:
+        super().__init__("clairvoyant", temperature)
+        self._rules = [RulePolicy(rule) for rule in TRIED]
+        self._best = np.zeros(0, dtype=np.int64)  # (batch,) index into the rules
+
+    def start(self, problem: Problem[Any], state: Any, observation: Observation) -> None:
+        """Play every row to its end with every rule."""
+        super().start(problem, state, observation)
+        returns = np.array(
+            [_play(problem, state, observation, policy) for policy in self._rules]
+        )  # (rules, batch)
+        self._best = returns.argmax(axis=0)
+
+    def scores(
+        self,
+        problem: Problem[Any],
+        state: Any,
+        observation: Observation,
+        rows: NDArray[np.int64],
+    ) -> NDArray[np.float64]:
+        """Those of the best rule of each row."""
+        scores = np.full((len(rows), observation.action_mask.shape[1]), -np.inf)
+        for index, policy in enumerate(self._rules):
+            chosen = self._best[rows] == index
+            if chosen.any():
+                scores[chosen] = policy.scores(problem, state, observation, rows[chosen])
+        return scores
+
+    def with_temperature(self, temperature: float | NDArray[np.float64]) -> Self:
+        """The same at another temperature."""
+        return type(self)(temperature)
+
+
+def _play(
+    problem: Problem[Any], state: Any, observation: Observation, policy: RulePolicy
+) -> NDArray[np.float64]:
+    """(batch,) sum of rewards from here to the end, on copies."""
+    state = type(state)(*(array.copy() for array in state))
+    observation = Observation(*(array.copy() for array in observation))
+    batch = len(observation.action_mask)
+    done = ~observation.action_mask.any(axis=1)
+    rewards, returns = np.zeros(batch), np.zeros(batch)
+    rng = np.random.default_rng(0)  # rules are greedy here: nothing is drawn
+    while True:
+        step_forced(problem, state, observation, done, returns)
+        rows = np.flatnonzero(~done)
+        if not len(rows):
+            return returns
+        actions = np.full(batch, -1, dtype=np.int64)
+        actions[rows] = policy.act(problem, state, observation, rows, rng)
+        problem.step(state, observation, actions, rewards, done)
+        returns += rewards

@@ -1,0 +1,248 @@
+"""Scheduling a task graph as a :class:`~makespan.envs.core.problem.Problem`."""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from typing import Any, ClassVar, Self
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from makespan.envs.core.compiled import check_step_arrays, entry_point
+from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
+from makespan.envs.core.observation import Observation, ObservationSpec
+from makespan.envs.core.problem import Problem
+from makespan.envs.dag import kernel
+from makespan.envs.dag.bounds import lower_bound
+from makespan.envs.dag.instance import Sizes, TaskGraphInstance
+from makespan.envs.dag.kernel import State
+from makespan.envs.dag.solution import TaskGraphSolution
+
+#: Rows from which a step is shared among threads; below, launching them costs more than it saves.
+PARALLEL_ROWS = 256
+
+#: Options and their values, first the default; see :mod:`makespan.envs.dag.kernel`.
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "actions": kernel.ACTION_MODES,
+    "placement": kernel.PLACEMENT_MODES,
+    "dispatch": kernel.DISPATCH_MODES,
+    "lookahead": kernel.LOOKAHEAD_MODES,
+}
+
+
+class DagProblem(Problem[TaskGraphInstance]):
+    """Schedules tasks one by one to minimise the makespan.
+
+    Args:
+        largest: sizes to pad to.
+        options: ``actions``, ``placement``, ``dispatch`` and ``lookahead``, see
+            :mod:`makespan.envs.dag.kernel`.
+
+    Raises:
+        UnknownNameError: for an unknown option or value.
+    """
+
+    name: ClassVar[str] = "dag"
+
+    def __init__(self, largest: Sizes, **options: str) -> None:
+        for option, value in options.items():
+            if option not in OPTIONS:
+                raise UnknownNameError("option", option, OPTIONS)
+            if value not in OPTIONS[option]:
+                raise UnknownNameError(f"{option} mode", value, OPTIONS[option])
+        self.largest = largest
+        self._options = {name: options.get(name, values[0]) for name, values in OPTIONS.items()}
+        self._constants = tuple(OPTIONS[name].index(value) for name, value in self._options.items())
+        tasks, processors, edges, _ = largest
+        width = processors if self._options["actions"] == "task-processor" else 1
+        extra = kernel.LOOKAHEAD_FEATURES if self._options["lookahead"] != "none" else ()
+        self.spec = ObservationSpec(
+            max_nodes=tasks + processors + 1,
+            max_edges=edges + tasks * processors,
+            max_candidates=min(tasks, kernel.WINDOW) * width
+            + (self._options["dispatch"] == "skip"),
+            node_types=kernel.NODE_TYPES,
+            edge_types=kernel.EDGE_TYPES,
+            node_features=kernel.NODE_FEATURES,
+            node_state_features=kernel.NODE_STATE_FEATURES,
+            edge_features=kernel.EDGE_FEATURES,
+            candidate_features=kernel.CANDIDATE_FEATURES + extra,
+            candidate_roles=kernel.CANDIDATE_ROLES,
+            global_features=kernel.GLOBAL_FEATURES,
+        )
+
+    @classmethod
+    def for_instances(cls, instances: Sequence[TaskGraphInstance], **options: str) -> Self:
+        """The smallest problem that holds all ``instances``; raises UsageError for none."""
+        if not instances:
+            raise UsageError("instances: found none, expected at least one")
+        sizes = np.max([instance.sizes for instance in instances], axis=0)
+        return cls(Sizes(*sizes.tolist()), **options)
+
+    def options(self) -> dict[str, Any]:
+        """``{"actions": mode, "placement": mode, "dispatch": mode, "lookahead": mode}``."""
+        return dict(self._options)
+
+    def fits(self, instance: TaskGraphInstance) -> str | None:
+        """None when the instance fits, else what is too large."""
+        for what, found, limit in zip(Sizes._fields, instance.sizes, self.largest, strict=True):
+            if found > limit:
+                return f"{instance.name}: {found} {what}, the problem was made for {limit}"
+        return None
+
+    def allocate(self, batch: int) -> State:
+        """Arrays for ``batch`` task graphs."""
+        tasks, processors, edges, links = self.largest
+        candidates = self.spec.max_candidates
+        of_task = (
+            "least_cost rank rank_order position missing start end processor next_on ready "
+            "trial_end trial_start trial_processor trial_next"
+        )
+        of_processor = (
+            "twin free assigned work usable first_on trial_free trial_first trial_arrival"
+        )
+        shapes: dict[str, tuple[int, ...]] = {
+            **dict.fromkeys(of_task.split(" "), (tasks,)),
+            **dict.fromkeys(of_processor.split(" "), (processors,)),
+            **dict.fromkeys(("target", "edge_in", "source", "mean_delay"), (edges,)),
+            **dict.fromkeys(("cost", "tail", "arrival", "earliest"), (tasks, processors)),
+            **dict.fromkeys(("candidate_task", "candidate_processor", "lookahead"), (candidates,)),
+            "sizes": (4,),
+            "first_out": (tasks + 1,),
+            "first_in": (tasks + 1,),
+            "delay": (edges, links),
+            "link": (processors, processors),
+            "scale": (2,),
+            "totals": (10,),
+            "best": (min(tasks, kernel.WINDOW), 6),
+        }
+        dtypes = {"scale": np.float64, "rank": np.float32, "mean_delay": np.float32}
+        return State(
+            **{
+                field: np.zeros((batch, *shapes[field]), dtype=dtypes.get(field, np.int32))
+                for field in State._fields
+            }
+        )
+
+    def load(
+        self, state: State, observation: Observation, row: int, instance: TaskGraphInstance
+    ) -> None:
+        """Put ``instance`` into ``row``; raises InstanceError when it is too large."""
+        problem = self.fits(instance)
+        if problem is not None:
+            raise InstanceError(problem)
+        kernel.load_row(
+            state,
+            observation,
+            row,
+            instance.first_out,
+            instance.edges,
+            instance.first_in,
+            instance.edges_in,
+            instance.delays,
+            instance.mean_delays,
+            instance.link,
+            instance.costs,
+            instance.tails,
+            instance.heads,
+            instance.upward_ranks,
+            instance.rank_order,
+            lower_bound(instance),
+            *self._constants,
+        )
+
+    def step(
+        self,
+        state: State,
+        observation: Observation,
+        actions: NDArray[np.int64],
+        rewards: NDArray[np.float64],
+        terminated: NDArray[np.bool_],
+    ) -> None:
+        """One decision per row, see :meth:`Problem.step`."""
+        self.bind_step(state, observation, actions, rewards, terminated)()
+
+    def bind_step(
+        self,
+        state: State,
+        observation: Observation,
+        actions: NDArray[np.int64],
+        rewards: NDArray[np.float64],
+        terminated: NDArray[np.bool_],
+    ) -> Callable[[], None]:
+        """:meth:`step` on these arrays, in threads when there are rows enough to pay for them."""
+        check_step_arrays(len(state.sizes), actions, rewards, terminated)
+        parallel = len(actions) >= PARALLEL_ROWS and numba.get_num_threads() > 1
+        return partial(
+            self._parallel_step if parallel else self._serial_step,
+            state,
+            observation,
+            actions,
+            rewards,
+            terminated,
+            *self._constants,
+        )
+
+    @cached_property
+    def _serial_step(self) -> Callable[..., None]:
+        return self._compiled(kernel.step)
+
+    @cached_property
+    def _parallel_step(self) -> Callable[..., None]:
+        return self._compiled(kernel.step_parallel)
+
+    def _compiled(self, step: Any) -> Callable[..., None]:
+        return entry_point(
+            step,
+            self.allocate(1),
+            self.spec.allocate(1),
+            np.zeros(1, dtype=np.int64),
+            np.zeros(1),
+            np.zeros(1, dtype=np.bool_),
+            *self._constants,
+        )
+
+    def solution(self, state: State, row: int) -> TaskGraphSolution:
+        """The schedule of a finished row."""
+        return TaskGraphSolution(**self.scheduled(state, row))
+
+    def scheduled(self, state: State, row: int) -> dict[str, NDArray[np.int64]]:
+        """Columns tasks, processors, starts, ends (n,) of the scheduled tasks."""
+        tasks = np.flatnonzero(state.processor[row, : state.sizes[row, 0]] >= 0)
+        columns = {
+            "tasks": tasks,
+            "processors": state.processor[row, tasks],
+            "starts": state.start[row, tasks],
+            "ends": state.end[row, tasks],
+        }
+        return {name: column.astype(np.int64) for name, column in columns.items()}
+
+    def render(self, state: State, row: int) -> NDArray[np.uint8]:
+        """A Gantt chart of the tasks scheduled so far."""
+        from makespan.envs.dag.render import rgb_array
+
+        return rgb_array(
+            self.scheduled(state, row),
+            num_tasks=int(state.sizes[row, 0]),
+            num_processors=int(state.sizes[row, 1]),
+            lower_bound=int(state.totals[row, kernel.INITIAL_BOUND]),
+        )
+
+    def worst_case_reward(self, state: State, row: int) -> float:
+        """As if every task left waited for the slowest transfer and ran where it takes longest."""
+        totals = state.totals[row]
+        num_tasks, _, num_edges, _ = state.sizes[row]
+        left = np.flatnonzero(state.processor[row, :num_tasks] < 0)
+        longest = int(state.cost[row, left].max(axis=1, initial=0).sum())
+        slowest = int(state.delay[row, :num_edges].max(initial=0))
+        now = max(int(totals[kernel.COMPLETION]), int(totals[kernel.CLOCK]))
+        worst = now + longest + (len(left) + 1) * slowest
+        return float((totals[kernel.BOUND] - worst) * state.scale[row, 1])
+
+    def metrics(self, state: State, row: int) -> dict[str, float]:
+        """Makespan (the bound before the end) and initial lower bound, in time units."""
+        totals = state.totals[row]
+        return {
+            "objective": float(totals[kernel.BOUND]),
+            "lower_bound": float(totals[kernel.INITIAL_BOUND]),
+        }

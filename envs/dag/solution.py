@@ -1,0 +1,275 @@
+"""A schedule of a task graph and its validator, written from the definition alone.
+
+Definition: every task runs once, on a processor that can run it, for its cost there, without
+interruption and not before time 0; of two tasks on a processor one ends before the other starts;
+for every edge (u, v) the target starts no earlier than the end of the source plus, when they run on
+different processors, volume divided by bandwidth, rounded down. A task of length zero may lie
+between two others, or at the start or end of one, but not inside.
+Source: Topcuoglu, Hariri & Wu, IEEE Transactions on Parallel and Distributed Systems 13(3), 2002.
+"""
+
+import reprlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from makespan.envs.core.errors import InvalidSolutionError
+from makespan.envs.dag.instance import TaskGraphInstance
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ("tasks", "processors", "starts", "ends")
+
+
+class Row(NamedTuple):
+    """One scheduled task, in Python integers, which do not overflow."""
+
+    task: int
+    processor: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, eq=False)
+class TaskGraphSolution:
+    """Where and when each task runs, as columns of equal length, in any order.
+
+    A solution may be wrong or incomplete; :meth:`validate` tells.
+
+    Attributes:
+        tasks: (n,) int64, index of each scheduled task.
+        processors: (n,) int64, index of its processor.
+        starts: (n,) int64, in the instance's time unit.
+        ends: (n,) int64.
+
+    Raises:
+        InvalidSolutionError: when a column is not a vector of integers or lengths differ.
+    """
+
+    kind: ClassVar[str] = "task-graph-solution"
+    version: ClassVar[int] = 1
+
+    tasks: NDArray[np.int64]
+    processors: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        for column in COLUMNS:
+            object.__setattr__(self, column, _column(getattr(self, column), column))
+        lengths = {column: len(getattr(self, column)) for column in COLUMNS}
+        if len(set(lengths.values())) > 1:
+            raise _malformed(f"columns: found the lengths {lengths}, expected equal")
+
+    @classmethod
+    def from_tasks(
+        cls, instance: TaskGraphInstance, processors: ArrayLike, starts: ArrayLike
+    ) -> Self:
+        """Build from one processor and one start per task, in the order of the instance.
+
+        Raises:
+            InvalidSolutionError: for wrong lengths or a processor that cannot run its task.
+        """
+        processor, start = _column(processors, "processors"), _column(starts, "starts")
+        count = instance.num_tasks
+        if len(processor) != count or len(start) != count:
+            raise _malformed(
+                f"found {len(processor)} processors and {len(start)} starts, expected {count}, "
+                "one per task"
+            )
+        tasks = np.arange(count)
+        known = (processor >= 0) & (processor < instance.num_processors)
+        cost = np.where(known, instance.costs[tasks, np.where(known, processor, 0)], -1)
+        if (cost < 0).any():
+            raise InvalidSolutionError(
+                f"task {instance.tasks[task]!r}: found processor {processor[task]}, "
+                "which cannot run it"
+                for task in np.flatnonzero(cost < 0)
+            )
+        return cls(tasks, processor, start, start + cost)
+
+    @property
+    def makespan(self) -> int:
+        """End of the last task, in time units; 0 for an empty schedule."""
+        return int(self.ends.max(initial=0))
+
+    def objective(self, instance: TaskGraphInstance) -> float:
+        """The makespan; ``instance`` is not needed but part of the contract."""
+        return float(self.makespan)
+
+    def validate(self, instance: TaskGraphInstance) -> None:
+        """Raise InvalidSolutionError listing every violated constraint with numbers."""
+        rows = list(self.rows())
+        known = [row for row in rows if 0 <= row.task < instance.num_tasks]
+        placed = [row for row in known if 0 <= row.processor < instance.num_processors]
+        violations = [
+            *_uncounted(rows, instance),
+            *(sentence for row in known for sentence in _wrong_by_itself(row, instance)),
+            *_too_early(placed, instance),
+            *_overlapping(placed, instance),
+        ]
+        if violations:
+            raise InvalidSolutionError(violations)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, TaskGraphSolution):
+            return NotImplemented
+        return sorted(self.rows()) == sorted(other.rows())
+
+    def __hash__(self) -> int:
+        return hash(tuple(sorted(self.rows())))
+
+    def rows(self) -> Iterator[Row]:
+        """The scheduled tasks in the order of the columns."""
+        return map(Row, *(getattr(self, column).tolist() for column in COLUMNS))
+
+    def to_frame(self, instance: TaskGraphInstance) -> "pd.DataFrame":
+        """One line per task, in the order of the instance: names of task and processor, times."""
+        import pandas as pd
+
+        named = [
+            (instance.tasks[row.task], instance.processors[row.processor], row.start, row.end)
+            for row in sorted(self.rows())
+        ]
+        return pd.DataFrame(named, columns=list(Row._fields))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data from which :meth:`from_dict` rebuilds the solution."""
+        return {
+            "kind": self.kind,
+            "version": self.version,
+            "makespan": self.makespan,
+            "tasks": [row._asdict() for row in sorted(self.rows())],
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Rebuild a solution.
+
+        Raises:
+            InvalidSolutionError: naming the field at fault, whatever ``data`` is; also when the
+                makespan it states is not that of its tasks.
+        """
+        if not isinstance(data, dict):
+            raise _malformed(f"found {reprlib.repr(data)}, expected an object")
+        for field, expected in (("kind", cls.kind), ("version", cls.version)):
+            if data.get(field) != expected:
+                found = reprlib.repr(data.get(field))
+                raise _malformed(f"field '{field}': found {found}, expected {expected!r}")
+        tasks = data.get("tasks")
+        if not isinstance(tasks, list):
+            raise _malformed(f"field 'tasks': found {reprlib.repr(tasks)}, expected a list")
+        rows = [_row(task, index) for index, task in enumerate(tasks)]
+        solution = cls(*np.array(rows, dtype=np.int64).reshape(-1, 4).T)
+        if data.get("makespan") != solution.makespan:
+            raise _malformed(
+                f"field 'makespan': found {reprlib.repr(data.get('makespan'))}, "
+                f"but the tasks end at {solution.makespan}"
+            )
+        return solution
+
+
+def _uncounted(rows: list[Row], instance: TaskGraphInstance) -> Iterator[str]:
+    """Tasks that are not there exactly once."""
+    times = [0] * instance.num_tasks
+    for row in rows:
+        if 0 <= row.task < instance.num_tasks:
+            times[row.task] += 1
+        else:
+            yield f"task {row.task}: unknown, the instance has {instance.num_tasks} tasks"
+    for task, found in enumerate(times):
+        if found == 0:
+            yield f"task {instance.tasks[task]!r}: missing"
+        elif found > 1:
+            yield f"task {instance.tasks[task]!r}: found {found} times, expected once"
+
+
+def _wrong_by_itself(row: Row, instance: TaskGraphInstance) -> Iterator[str]:
+    """What is wrong with a task whatever the others do."""
+    name = repr(instance.tasks[row.task])
+    if row.start < 0:
+        yield f"task {name}: starts at {row.start}, before time 0"
+    if not 0 <= row.processor < instance.num_processors:
+        yield (
+            f"task {name}: found processor {row.processor}, expected 0 to "
+            f"{instance.num_processors - 1}"
+        )
+        return
+    cost = int(instance.costs[row.task, row.processor])
+    processor = repr(instance.processors[row.processor])
+    if cost < 0:
+        yield f"task {name}: found on processor {processor}, which cannot run it"
+    elif row.end - row.start != cost:
+        yield f"task {name}: takes {row.end - row.start}, expected {cost} on processor {processor}"
+
+
+def _too_early(rows: list[Row], instance: TaskGraphInstance) -> Iterator[str]:
+    """Tasks that start before the result of a parent has arrived."""
+    by_task = {row.task: row for row in rows}
+    for (u, v), volume in zip(instance.edges.tolist(), instance.volumes.tolist(), strict=True):
+        if u not in by_task or v not in by_task:
+            continue
+        before, after = by_task[u], by_task[v]
+        delay = 0
+        if before.processor != after.processor:
+            delay = volume // int(instance.bandwidths[before.processor, after.processor])
+        if after.start < before.end + delay:
+            yield (
+                f"task {instance.tasks[v]!r}: starts at {after.start}, but the result of "
+                f"{instance.tasks[u]!r} (end {before.end}, communication {delay}) arrives at "
+                f"{before.end + delay}"
+            )
+
+
+def _overlapping(rows: list[Row], instance: TaskGraphInstance) -> Iterator[str]:
+    """Tasks that start on a processor before an earlier one has left it."""
+    last: dict[int, Row] = {}  # of those before on each processor, the one that ends last
+    for row in sorted(rows, key=lambda row: (row.processor, row.start, row.end)):
+        before = last.get(row.processor)
+        if before is not None and row.start < before.end:
+            yield (
+                f"processor {instance.processors[row.processor]!r}: "
+                f"{instance.tasks[before.task]!r} ({before.start} to {before.end}) and "
+                f"{instance.tasks[row.task]!r} ({row.start} to {row.end}) overlap"
+            )
+        if before is None or row.end > before.end:
+            last[row.processor] = row
+
+
+def _malformed(sentence: str) -> InvalidSolutionError:
+    return InvalidSolutionError([sentence])
+
+
+def _column(values: ArrayLike, name: str) -> NDArray[np.int64]:
+    """A read-only int64 copy of ``values``; raises InvalidSolutionError."""
+    try:
+        array = np.asarray(values)
+        fits = array.ndim == 1 and (not array.size or array.dtype.kind in "iu")
+    except (ValueError, TypeError, OverflowError):
+        fits = False
+    if not fits or (array.dtype.kind == "u" and array.max(initial=0) > np.iinfo(np.int64).max):
+        raise _malformed(
+            f"column {name}: found {reprlib.repr(values)}, expected a vector of 64-bit integers"
+        )
+    column = array.astype(np.int64)
+    column.flags.writeable = False
+    return column
+
+
+def _row(task: Any, index: int) -> Row:
+    """One task of the JSON form; raises InvalidSolutionError."""
+    if not isinstance(task, dict) or set(task) != set(Row._fields):
+        raise _malformed(
+            f"tasks[{index}]: found {reprlib.repr(task)}, "
+            f"expected an object with {', '.join(Row._fields)}"
+        )
+    for field, value in task.items():
+        if type(value) is not int or abs(value) >= 2**62:
+            raise _malformed(
+                f"tasks[{index}]: {field}: found {reprlib.repr(value)}, expected an integer"
+            )
+    return Row(**task)

@@ -1,0 +1,241 @@
+"""The memory-mapping game as a :class:`~makespan.envs.core.problem.Problem`."""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from typing import Any, ClassVar, Self
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from makespan.envs.core.compiled import check_step_arrays, entry_point
+from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
+from makespan.envs.core.observation import Observation, ObservationSpec
+from makespan.envs.core.problem import Problem
+from makespan.envs.memory import kernel
+from makespan.envs.memory.instance import MemoryInstance, Sizes
+from makespan.envs.memory.kernel import State
+from makespan.envs.memory.solution import MemoryPlan
+
+#: Rows from which a step is shared among threads; below, launching them costs more than it saves.
+PARALLEL_ROWS = 64
+
+#: Options of the problem and their values, first the default.
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "placement": kernel.PLACEMENTS,
+    "lookahead": kernel.LOOKAHEAD_MODES,
+    "copy_start": kernel.COPY_STARTS,
+    "strict": kernel.STRICT_MODES,
+}
+
+
+class MemoryProblem(Problem[MemoryInstance]):
+    """Decides access by access what fast memory serves, to minimise latency.
+
+    Args:
+        largest: sizes to pad to.
+        placement: where buffers are put, see :mod:`makespan.envs.memory.kernel`.
+        lookahead: adds features from trials of every legal candidate, which a rule completes.
+        copy_start: ``"choice"`` adds candidates for copies that start earlier.
+        strict: ``"yes"`` forbids evictions, with backup.
+
+    Raises:
+        UnknownNameError: for an unknown mode.
+    """
+
+    name: ClassVar[str] = "memory"
+
+    def __init__(
+        self,
+        largest: Sizes,
+        placement: str = "worth",
+        lookahead: str = "none",
+        copy_start: str = "latest",
+        strict: str = "no",
+    ) -> None:
+        self.largest = largest
+        self._options = {
+            "placement": placement,
+            "lookahead": lookahead,
+            "copy_start": copy_start,
+            "strict": strict,
+        }
+        for name, value in self._options.items():
+            if value not in OPTIONS[name]:
+                raise UnknownNameError(f"{name.replace('_', '-')} mode", value, OPTIONS[name])
+        index = {name: OPTIONS[name].index(value) for name, value in self._options.items()}
+        self._constants = (index["placement"], index["strict"], index["lookahead"])
+        self._lanes = 2 if index["lookahead"] else 1
+        extra = kernel.LOOKAHEAD_FEATURES if index["lookahead"] else ()
+        self.spec = ObservationSpec(
+            max_nodes=largest.buffers + largest.instructions,
+            max_edges=largest.accesses + largest.instructions,
+            max_candidates=kernel.NUM_CANDIDATES[index["copy_start"]],
+            node_types=kernel.NODE_TYPES,
+            edge_types=kernel.EDGE_TYPES,
+            node_features=kernel.NODE_FEATURES,
+            node_state_features=kernel.NODE_STATE_FEATURES,
+            edge_features=kernel.EDGE_FEATURES,
+            candidate_features=kernel.CANDIDATE_FEATURES + extra,
+            candidate_roles=kernel.CANDIDATE_ROLES,
+            global_features=kernel.GLOBAL_FEATURES,
+        )
+
+    @classmethod
+    def for_instances(cls, instances: Sequence[MemoryInstance], **options: str) -> Self:
+        """The smallest problem that holds all ``instances``; raises UsageError for none."""
+        if not instances:
+            raise UsageError("instances: found none, expected at least one")
+        sizes = np.max([instance.extent for instance in instances], axis=0)
+        return cls(Sizes(*sizes.tolist()), **options)
+
+    def options(self) -> dict[str, Any]:
+        """``{"placement": mode, "lookahead": mode, "copy_start": mode, "strict": mode}``."""
+        return dict(self._options)
+
+    def fits(self, instance: MemoryInstance) -> str | None:
+        """None when the instance fits, else what is too large."""
+        for what, found, limit in zip(Sizes._fields, instance.extent, self.largest, strict=True):
+            if found > limit:
+                return f"{instance.name}: {found} {what}, the problem was made for {limit}"
+        return None
+
+    def allocate(self, batch: int) -> State:
+        """Arrays for ``batch`` games."""
+        instructions, buffers, accesses = self.largest
+        candidates, lanes = self.spec.max_candidates, self._lanes
+        integers: dict[str, tuple[int, ...]] = {
+            "constants": (8,),
+            "access": (accesses, 9),
+            "clock": (instructions + 1, 3),
+            "memory": (buffers, 4),
+            "totals": (lanes, 6),
+            "flow": (lanes, instructions + 1, 3),
+            "held": (lanes, buffers, 3),
+            "segment": (lanes, 2 * accesses + 2, 3),
+            "decided": (accesses, 3),
+            "proposal": (lanes, candidates, 6),
+        }
+        numbers: dict[str, tuple[int, ...]] = {
+            "unit": (3,),
+            "value": (accesses, 2),
+            "price": (instructions + 1,),
+            "trial": (candidates,),
+            "scratch": (instructions + 1, 2),
+        }
+        arrays: dict[str, Any] = {
+            **{name: np.zeros((batch, *shape), dtype=np.int64) for name, shape in integers.items()},
+            **{name: np.zeros((batch, *shape)) for name, shape in numbers.items()},
+        }
+        return State(forced=np.zeros((batch, buffers), dtype=np.int8), **arrays)
+
+    def load(
+        self, state: State, observation: Observation, row: int, instance: MemoryInstance
+    ) -> None:
+        """Put ``instance`` into ``row``; raises InstanceError when it is too large."""
+        problem = self.fits(instance)
+        if problem is not None:
+            raise InstanceError(problem)
+        alignment = instance.alignment
+        kernel.load_row(
+            state,
+            observation,
+            row,
+            instance.access_offsets,
+            instance.buffers,
+            instance.writes,
+            instance.previous,
+            instance.next,
+            instance.slow_times,
+            instance.fast_times,
+            instance.access_bytes,
+            instance.compute,
+            instance.pieces,
+            instance.copy_times,
+            instance.evict_times,
+            instance.outputs,
+            instance.capacity // alignment * alignment,
+            instance.copy_model == "dynamic",
+        )
+        kernel.refresh(state, observation, row, self._constants)
+
+    def step(
+        self,
+        state: State,
+        observation: Observation,
+        actions: NDArray[np.int64],
+        rewards: NDArray[np.float64],
+        terminated: NDArray[np.bool_],
+    ) -> None:
+        """One decision per row, see :meth:`Problem.step`."""
+        self.bind_step(state, observation, actions, rewards, terminated)()
+
+    def bind_step(
+        self,
+        state: State,
+        observation: Observation,
+        actions: NDArray[np.int64],
+        rewards: NDArray[np.float64],
+        terminated: NDArray[np.bool_],
+    ) -> Callable[[], None]:
+        """:meth:`step` on these arrays, in threads when there are rows enough to pay for them."""
+        check_step_arrays(len(state.totals), actions, rewards, terminated)
+        parallel = len(actions) >= PARALLEL_ROWS and numba.get_num_threads() > 1
+        return partial(
+            self._parallel_step if parallel else self._serial_step,
+            state,
+            observation,
+            actions,
+            rewards,
+            terminated,
+            self._constants,
+        )
+
+    @cached_property
+    def _serial_step(self) -> Callable[..., None]:
+        return self._compiled(kernel.step)
+
+    @cached_property
+    def _parallel_step(self) -> Callable[..., None]:
+        return self._compiled(kernel.step_parallel)
+
+    def _compiled(self, step: Any) -> Callable[..., None]:
+        return entry_point(
+            step,
+            self.allocate(1),
+            self.spec.allocate(1),
+            np.zeros(1, dtype=np.int64),
+            np.zeros(1),
+            np.zeros(1, dtype=np.bool_),
+            self._constants,
+        )
+
+    def solution(self, state: State, row: int) -> MemoryPlan:
+        """The plan of a finished row."""
+        decided = state.decided[row, : state.constants[row, kernel.ACCESSES]]
+        return MemoryPlan(
+            actions=np.minimum(decided[:, kernel.ACTION], kernel.COPY),
+            starts=decided[:, kernel.FROM],
+            offsets=decided[:, kernel.AT],
+        )
+
+    def render(self, state: State, row: int) -> NDArray[np.uint8]:
+        """A map of fast memory over time, as far as decided."""
+        from makespan.envs.memory.render import rgb_array
+
+        return rgb_array(state, row)
+
+    def worst_case_reward(self, state: State, row: int) -> float:
+        """As if every buffer were evicted, and every copy waited for, before each of its reads."""
+        totals = state.totals[row, 0]
+        now = totals[kernel.LATENCY] + totals[kernel.STALL]
+        return float((now - state.constants[row, kernel.WORST]) * state.unit[row, 2])
+
+    def metrics(self, state: State, row: int) -> dict[str, float]:
+        """Latency (undecided accesses in slow memory), and its bounds, in time units."""
+        totals, constants = state.totals[row, 0], state.constants[row]
+        return {
+            "objective": float(totals[kernel.LATENCY] + totals[kernel.STALL]),
+            "lower_bound": float(constants[kernel.ALL_FAST]),
+            "initial_bound": float(constants[kernel.ALL_SLOW]),
+        }

@@ -1,0 +1,209 @@
+"""Offset allocation as a :class:`~makespan.envs.core.problem.Problem`."""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from typing import Any, ClassVar, Self
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from makespan.envs.core.compiled import check_step_arrays, entry_point
+from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
+from makespan.envs.core.observation import Observation, ObservationSpec
+from makespan.envs.core.problem import Problem
+from makespan.envs.offsets import kernel
+from makespan.envs.offsets.bounds import lower_bound
+from makespan.envs.offsets.instance import OffsetInstance, Sizes
+from makespan.envs.offsets.kernel import State
+from makespan.envs.offsets.solution import OffsetSolution
+
+#: Rows from which a step is shared among threads; below, launching them costs more than it saves.
+PARALLEL_ROWS = 256
+
+
+class OffsetProblem(Problem[OffsetInstance]):
+    """Places buffers one by one to minimise the peak, or to stay within the capacity.
+
+    Args:
+        largest: sizes to pad to. Candidates are listed without gaps, in the order of their buffers.
+        decode: where the chosen buffer goes, see :mod:`makespan.envs.offsets.kernel`.
+
+    Raises:
+        UnknownNameError: for an unknown mode.
+    """
+
+    name: ClassVar[str] = "offsets"
+
+    def __init__(self, largest: Sizes, decode: str = "active") -> None:
+        if decode not in kernel.DECODE_MODES:
+            raise UnknownNameError("decode mode", decode, kernel.DECODE_MODES)
+        self.largest = largest
+        self.decode = decode
+        self._constants = (kernel.DECODE_MODES.index(decode),)
+        self.spec = ObservationSpec(
+            max_nodes=largest.buffers + largest.sections,
+            max_edges=3 * largest.buffers + largest.sections,
+            max_candidates=largest.buffers,
+            node_types=kernel.NODE_TYPES,
+            edge_types=kernel.EDGE_TYPES,
+            node_features=kernel.NODE_FEATURES,
+            node_state_features=kernel.NODE_STATE_FEATURES,
+            edge_features=kernel.EDGE_FEATURES,
+            candidate_features=kernel.CANDIDATE_FEATURES,
+            candidate_roles=kernel.CANDIDATE_ROLES,
+            global_features=kernel.GLOBAL_FEATURES,
+        )
+
+    @classmethod
+    def for_instances(cls, instances: Sequence[OffsetInstance], decode: str = "active") -> Self:
+        """The smallest problem that holds all ``instances``; raises UsageError for none."""
+        if not instances:
+            raise UsageError("instances: found none, expected at least one")
+        sizes = np.max([instance.sizes for instance in instances], axis=0)
+        return cls(Sizes(*sizes.tolist()), decode)
+
+    def options(self) -> dict[str, Any]:
+        """``{"decode": mode}``."""
+        return {"decode": self.decode}
+
+    def fits(self, instance: OffsetInstance) -> str | None:
+        """None when the instance fits, else what is too large."""
+        for what, found, limit in zip(Sizes._fields, instance.sizes, self.largest, strict=True):
+            if found > limit:
+                return f"{instance.name}: {found} {what}, the problem was made for {limit}"
+        return None
+
+    def allocate(self, batch: int) -> State:
+        """Arrays for ``batch`` instances."""
+        buffers, sections = self.largest
+        narrow = {
+            *("sizes", "first", "last", "twin", "by_offset", "order", "candidate", "trial_order"),
+        }
+        columns = dict.fromkeys(State._fields, buffers)
+        columns |= dict.fromkeys(("load", "left", "top", "stack", "trial_stack"), sections)
+        columns |= {"sizes": 2, "scale": 3, "totals": 6}
+        return State(
+            **{
+                field: np.zeros(
+                    (batch, count),
+                    dtype=np.int32
+                    if field in narrow
+                    else np.float64
+                    if field == "scale"
+                    else np.int64,
+                )
+                for field, count in columns.items()
+            }
+        )
+
+    def load(
+        self, state: State, observation: Observation, row: int, instance: OffsetInstance
+    ) -> None:
+        """Put ``instance`` into ``row``; raises InstanceError when it is too large."""
+        problem = self.fits(instance)
+        if problem is not None:
+            raise InstanceError(problem)
+        kernel.load_row(
+            state,
+            observation,
+            row,
+            instance.first_section,
+            instance.last_section,
+            instance.lower,
+            instance.upper,
+            instance.nbytes,
+            instance.alignment,
+            instance.offset,
+            instance.identical_before,
+            instance.loads,
+            lower_bound(instance),
+            *self._constants,
+        )
+
+    def step(
+        self,
+        state: State,
+        observation: Observation,
+        actions: NDArray[np.int64],
+        rewards: NDArray[np.float64],
+        terminated: NDArray[np.bool_],
+    ) -> None:
+        """One decision per row, see :meth:`Problem.step`."""
+        self.bind_step(state, observation, actions, rewards, terminated)()
+
+    def bind_step(
+        self,
+        state: State,
+        observation: Observation,
+        actions: NDArray[np.int64],
+        rewards: NDArray[np.float64],
+        terminated: NDArray[np.bool_],
+    ) -> Callable[[], None]:
+        """:meth:`step` on these arrays, in threads when there are rows enough to pay for them."""
+        check_step_arrays(len(state.sizes), actions, rewards, terminated)
+        parallel = len(actions) >= PARALLEL_ROWS and numba.get_num_threads() > 1
+        return partial(
+            self._parallel_step if parallel else self._serial_step,
+            state,
+            observation,
+            actions,
+            rewards,
+            terminated,
+            *self._constants,
+        )
+
+    @cached_property
+    def _serial_step(self) -> Callable[..., None]:
+        return self._compiled(kernel.step)
+
+    @cached_property
+    def _parallel_step(self) -> Callable[..., None]:
+        return self._compiled(kernel.step_parallel)
+
+    def _compiled(self, step: Any) -> Callable[..., None]:
+        return entry_point(
+            step,
+            self.allocate(1),
+            self.spec.allocate(1),
+            np.zeros(1, dtype=np.int64),
+            np.zeros(1),
+            np.zeros(1, dtype=np.bool_),
+            *self._constants,
+        )
+
+    def solution(self, state: State, row: int) -> OffsetSolution:
+        """The offsets of a finished row."""
+        return OffsetSolution(state.offset[row, : state.sizes[row, 0]])
+
+    def render(self, state: State, row: int) -> NDArray[np.uint8]:
+        """A memory map of the buffers placed so far."""
+        from makespan.envs.offsets.render import rgb_array
+
+        n, sections = state.sizes[row].tolist()
+        return rgb_array(
+            state.first[row, :n],
+            state.last[row, :n],
+            state.size[row, :n],
+            state.offset[row, :n],
+            sections,
+            int(state.totals[row, kernel.INITIAL_BOUND]),
+        )
+
+    def worst_case_reward(self, state: State, row: int) -> float:
+        """As if every buffer left were put above all others."""
+        n = state.sizes[row, 0]
+        totals = state.totals[row]
+        padded = state.size[row, :n] + state.alignment[row, :n] - 1
+        stacked = int(totals[kernel.PEAK]) + int(padded[state.offset[row, :n] < 0].sum())
+        worst = max(stacked, int(totals[kernel.BOUND]))
+        return float((totals[kernel.BOUND] - worst) * state.scale[row, 1])
+
+    def metrics(self, state: State, row: int) -> dict[str, float]:
+        """Objective (the bound before the end), initial lower bound and peak so far, in bytes."""
+        totals = state.totals[row]
+        return {
+            "objective": float(totals[kernel.BOUND]),
+            "lower_bound": float(totals[kernel.INITIAL_BOUND]),
+            "peak": float(totals[kernel.PEAK]),
+        }
