@@ -63,7 +63,7 @@ class Ranking(NamedTuple):
 
 
 def draw_ranking(rng: np.random.Generator) -> Ranking:
-    """A random one; the ranges were chosen on generated instances."""
+    """A random one."""
     return Ranking(
         time_power=float(rng.choice([0.0, 0.5, 1.0])),
         size_power=float(rng.uniform(0.8, 2.2)),
