@@ -16,6 +16,8 @@ from makespan.envs.core.solution import Result
 
 #: Rows times nodes of one batched rollout; more samples are played in several batches.
 BATCH_NODES = 300_000
+#: Added to the prior of every legal decision, so that tree search rules nothing out.
+LEAST_PRIOR = 1e-3
 #: Samples of the first batch when there is a time limit; each batch doubles the one before.
 FIRST_BATCH = 8
 
@@ -278,7 +280,8 @@ class TreeSearch:
                 actions[free] = scores.argmax(axis=1)
                 for row, row_scores in zip(free, scores.astype(np.float64), strict=True):
                     if priors[row] is None:
-                        priors[row] = np.exp(row_scores - row_scores.max())
+                        prior = np.exp(row_scores - row_scores.max())
+                        priors[row] = np.where(np.isfinite(row_scores), prior + LEAST_PRIOR, 0)
             for row in active.tolist():
                 taken[row].append(int(actions[row]))
             problem.step(state, observation, actions, rewards, done)
@@ -318,39 +321,33 @@ class _Tree:
     def select(self, count: int) -> list[tuple[int, ...]]:
         """Up to ``count`` different paths to new nodes."""
         paths: list[tuple[int, ...]] = []
-        while len(paths) < count:
-            path = self._descend()
-            if path is None:
-                break
-            paths.append(path)
+        blocked: set[tuple[int, ...]] = set()  # below these, all is known or on its way
+        while len(paths) < count and self.root not in blocked:
+            path = self._descend(blocked)
+            if path not in self.nodes:
+                paths.append(path)
+                for depth in range(len(self.root), len(path)):
+                    self.nodes[path[:depth]].visits[path[depth]] += 1
+            blocked.add(path)
         return paths
 
-    def _descend(self) -> tuple[int, ...] | None:
-        """A path to a new node, or None when everything is known or on its way."""
+    def _descend(self, blocked: set[tuple[int, ...]]) -> tuple[int, ...]:
+        """A path to a new node, or to a node below which there is nothing to choose."""
         path = self.root
         while path in self.nodes:
             node = self.nodes[path]
-            action = self._choose(node)
-            if action is not None:
-                path = (*path, action)
-            elif path == self.root:
-                return None
-            else:
+            left = node.prior > 0
+            left[list(node.closed)] = False
+            if not left.any() and path != self.root:
                 self.nodes[path[:-1]].closed.add(path[-1])
-                path = self.root
-        if path == self.root:
-            return None
-        self.nodes[path[:-1]].closed.add(path[-1])  # until its outcome is known
-        for depth in range(len(self.root), len(path)):
-            self.nodes[path[:depth]].visits[path[depth]] += 1
+            left[[a for a in np.flatnonzero(left) if (*path, int(a)) in blocked]] = False
+            if not left.any():
+                return path
+            path = (*path, self._best(node, left))
         return path
 
-    def _choose(self, node: _Node) -> int | None:
-        """PUCT over what is left to try; None when there is nothing."""
-        left = node.prior > 0
-        left[list(node.closed)] = False
-        if not left.any():
-            return None
+    def _best(self, node: _Node, left: NDArray[np.bool_]) -> int:
+        """PUCT over what is left to try."""
         mean = np.where(node.outcomes > 0, node.total / np.maximum(node.outcomes, 1), self.worst)
         value = (self.worst - mean) / max(self.worst - self.best, 1e-12)
         prior = node.prior / node.prior.sum()
@@ -366,5 +363,5 @@ class _Tree:
             node.total[action] += run.objective
         if run.prior is not None:
             self.nodes[path] = _Node(run.prior, *np.zeros((3, len(run.prior))))
-            if path != self.root:
-                self.nodes[path[:-1]].closed.discard(path[-1])
+        elif path != self.root:  # complete: nothing comes after
+            self.nodes[path[:-1]].closed.add(path[-1])

@@ -12,10 +12,10 @@ of a score; for each, its accesses in the order of time go through a fixed casca
 4. else the access is served from slow memory.
 
 What differs from XLA: evictions are not asynchronous in this game but make the program stand still,
-so a buffer that would have to be evicted is left where its accesses so far save more than that, and
-kept out of fast memory else ("uncommit"); fast memory is empty when the program starts, so there is
-no prefetch across programs; outputs are written to slow memory; there are no loops, slices, pinned
-or coloured buffers. Chunks are not repacked and a buffer is tried once, XLA's defaults.
+so where one is needed, keeping the value in slow memory from its write on (its reads prefetched) is
+tried as well, and what saves more is kept. Fast memory is empty when the program starts, so there
+is no prefetch across programs. Outputs are written to slow memory. There are no loops, slices,
+pinned or coloured buffers. Chunks are not repacked and a buffer is tried once, XLA's defaults.
 """
 
 import time
@@ -131,38 +131,70 @@ class _Assignment:
                 begin = end
 
     def _allocate_value(self, buffer: int, accesses: list[int]) -> None:
-        """One value: its write, unless it is an input, and its reads."""
+        """One value: its write, unless it is an input, and its reads.
+
+        Where it would be evicted, keeping it in slow memory from its write on is tried as well.
+        """
         written = self.writes[accesses[0]]
         reads = accesses[1:] if written else accesses
-        in_slow, offset, saved = not written, -1, 0  # offset: where it is in fast memory
-        undo = (self.space.count, [])  # type: tuple[int, list[tuple[int, int, int]]]
-        if written and (not reads or self.instance.outputs[buffer] or self._in_place(accesses[0])):
-            in_slow = True
+        slow = not written or not reads or bool(self.instance.outputs[buffer])
+        slow = slow or self._in_place(accesses[0])
+        count = self.space.count
+        saved, evicted, copies = self._place(buffer, accesses, reads, slow)
+        if not evicted:
+            return
+        columns = (self.actions, self.starts, self.offsets)
+        found = [column[accesses].copy() for column in columns]
+        rectangles = self.space.table[count : self.space.count].copy()
+        self._take_back(accesses, count, copies)
+        other, _, more = self._place(buffer, accesses, reads, True)
+        if other < saved:
+            self._take_back(accesses, count, more)
+            for column, values in zip(columns, found, strict=True):
+                column[accesses] = values
+            for rectangle in rectangles.tolist():
+                self.space.add(*rectangle)
+            for copy in copies:
+                self.copies.add(*copy)
+
+    def _place(
+        self, buffer: int, accesses: list[int], reads: list[int], in_slow: bool
+    ) -> tuple[int, bool, list[tuple[int, int, int]]]:
+        """The cascade for every read.
+
+        Args:
+            buffer: to place.
+            accesses: of one value; the write first, unless it is an input.
+            reads: those that read.
+            in_slow: whether the content is in slow memory from the start.
+
+        Returns:
+            time saved less the eviction's, whether there is one, and the copies made.
+        """
+        written = len(accesses) > len(reads)
+        offset, saved, evicted = -1, 0, False  # offset: where it is in fast memory
+        copies: list[tuple[int, int, int]] = []
         for number, read in enumerate(reads):
             before = reads[number - 1] if number else (accesses[0] if written else -1)
-            first_segment = number == 0 and written and not in_slow
+            first_segment = number == 0 and not in_slow
             if first_segment or offset >= 0:
                 place = self._stay(buffer, before, reads[number:], offset, first_segment)
                 if place >= 0:
-                    if first_segment:
-                        self.actions[before], self.offsets[before] = NO_COPY, place
-                        saved += int(self.savings[before])
-                    self.actions[read], self.offsets[read] = NO_COPY, place
-                    saved += int(self.savings[read])
+                    served = (before, read) if first_segment else (read,)
+                    for access in served:
+                        self.actions[access], self.offsets[access] = NO_COPY, place
+                        saved += int(self.savings[access])
                     offset = place
                     continue
-                if offset >= 0 and not in_slow:
-                    if saved <= self.instance.evict_times[buffer]:
-                        self._take_back(accesses, undo)
-                        return
-                    offset = -1
-                    in_slow = True  # by this read, which is dropped and evicts
+                if not first_segment and not in_slow:  # evicted, and this read comes from there
+                    saved -= int(self.instance.evict_times[buffer])
+                    in_slow, evicted, offset = True, True, -1
                     continue
                 in_slow, offset = True, -1
-            if self._prefetch(buffer, before, read, undo[1]):
+            if self._prefetch(buffer, before, read, copies):
                 offset = int(self.offsets[read])
-            else:
-                offset = -1
+                saved += int(self.savings[read])
+        return saved, evicted, copies
 
     def _in_place(self, write: int) -> bool:
         """Whether the same instruction reads the buffer from fast memory."""
@@ -241,10 +273,12 @@ class _Assignment:
                 yield available + earlier
                 earlier -= step
 
-    def _take_back(self, accesses: list[int], undo: tuple[int, list[tuple[int, int, int]]]) -> None:
-        """Uncommit: the buffer is left in slow memory."""
-        self.space.count = undo[0]
-        for copy in undo[1]:
+    def _take_back(
+        self, accesses: list[int], count: int, copies: list[tuple[int, int, int]]
+    ) -> None:
+        """Undo the placement of a buffer: all but ``count`` rectangles, and these copies."""
+        self.space.count = count
+        for copy in copies:
             self.copies.remove(*copy)
         self.actions[accesses], self.starts[accesses], self.offsets[accesses] = DROP, -1, -1
 

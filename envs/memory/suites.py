@@ -2,7 +2,8 @@
 
 Each program is taken with a capacity of 5, 10, 20 and 40 % of its maximum load. The families of
 ``test`` occur in neither of the others. Instance i of ``validation-random`` is drawn from
-``numpy.random.default_rng((VALIDATION_SEED, i))``, which no training of ordinary seed uses.
+``numpy.random.default_rng((VALIDATION_SEED, i))``, that of ``test-random`` from ``(TEST_SEED, i)``,
+which no training of ordinary seed uses.
 """
 
 import dataclasses
@@ -25,7 +26,8 @@ from makespan.envs.memory.program import (
 )
 
 VALIDATION_SEED = 0x6D616B657370616E2D76616C
-VALIDATION_PER_STRUCTURE = 6
+TEST_SEED = 0x6D616B657370616E2D746573
+PER_STRUCTURE = 6
 CAPACITY_SHARES = (0.05, 0.1, 0.2, 0.4)
 #: What the suites run on.
 SUITE_HARDWARE = HARDWARE["tpu-v4i"]
@@ -99,13 +101,13 @@ def _split(
     return _programs(programs_of(split), hardware, copy_model)
 
 
-def _random() -> list[MemoryInstance]:
+def _random(label: str, seed: int) -> list[MemoryInstance]:
     instances: list[MemoryInstance] = []
     for structure in STRUCTURES[:-1]:
         generator = MemoryGenerator((40, 200), structure)  # type: ignore[arg-type]
-        for number in range(VALIDATION_PER_STRUCTURE):
-            drawn = generator.sample(np.random.default_rng((VALIDATION_SEED, len(instances))))
-            name = f"validation-{structure}-{number}"
+        for number in range(PER_STRUCTURE):
+            drawn = generator.sample(np.random.default_rng((seed, len(instances))))
+            name = f"{label}-{structure}-{number}"
             instances.append(dataclasses.replace(drawn, name=name))
     return instances
 
@@ -120,7 +122,8 @@ SUITES: Mapping[str, Callable[[], list[MemoryInstance]]] = MappingProxyType(
             for other in HARDWARE.values()
             if other != SUITE_HARDWARE
         },
-        "validation-random": _random,
+        "validation-random": partial(_random, "validation", VALIDATION_SEED),
+        "test-random": partial(_random, "test", TEST_SEED),
         "examples": lambda: list(EXAMPLES.values()),
     }
 )

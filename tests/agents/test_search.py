@@ -156,10 +156,11 @@ def test_tree_search_tries_everything_when_it_can() -> None:
     """With simulations enough for the whole tree it ends by itself, with the optimum."""
     make_problem = partial(JobShopProblem.for_instances, decode="active")
     tree = TreeSearch("tree", untrained(), make_problem, simulations=5000, stages=1)
-    for instance in sample(3):
-        if len(instance.job_offsets) > 4:
-            continue
+    generator, rng = JobShopGenerator(3, 3, durations=(1, 20)), np.random.default_rng(0)
+    for _ in range(3):
+        instance = generator.sample(rng)
         result = solve(tree, instance)
+        assert result.details["simulations"] < 5000
         assert result.solution.makespan == optimum(instance)
 
 
