@@ -106,7 +106,9 @@ def speed(requests: int = 3000, rounds: int = 5) -> None:
     write_results("routing_speed", rows, machine(PACKAGES))
 
 
-def _settings(azure: str, mooncake: str, count: int) -> Mapping[str, Mapping[str, Any]]:
+def _settings(
+    azure: str, mooncake: str, count: int, requests: int
+) -> Mapping[str, Mapping[str, Any]]:
     """Validation and test instances by the name of the setting."""
     settings = {
         name: {
@@ -116,17 +118,16 @@ def _settings(azure: str, mooncake: str, count: int) -> Mapping[str, Mapping[str
         for name in ("homogeneous", "heterogeneous", "memory", "prefix", "five-tasks")
     }
     fleets = {
-        "azure": (azure, 4 * ["a100/llama-2-7b/1"], 0.8, 400, 1.0),
+        "azure": (azure, 4 * ["a100/llama-2-7b/1"], 0.8, 1.0),
         "azure-heterogeneous": (
             azure,
             3 * ["a100/llama-2-7b/1"] + 2 * ["h100/llama-2-7b/1"],
             0.8,
-            400,
             0.5,
         ),
-        "mooncake": (mooncake, 8 * ["a100/llama-3.1-8b/1"], 0.8, 400, 1.0),
+        "mooncake": (mooncake, 8 * ["a100/llama-3.1-8b/1"], 0.8, 1.0),
     }
-    for name, (file, presets, load, requests, memory) in fleets.items():
+    for name, (file, presets, load, memory) in fleets.items():
         if not file:
             continue
         trace, fleet = read_trace(file), Fleet.of(presets, kv_share=memory)
@@ -152,6 +153,7 @@ def compare(
     mooncake: str = "",
     policy: str = "",
     count: int = 24,
+    requests: int = 400,
     settings: tuple[str, ...] = (),
 ) -> None:
     """The trained policy against the best published heuristic, chosen on validation.
@@ -160,10 +162,11 @@ def compare(
         azure, mooncake: traces of a person's own; left out when not given.
         policy: checkpoint; empty for the shipped one.
         count: test instances of a setting.
+        requests: of each instance cut from a trace.
         settings: which; all when empty.
     """
     rows = []
-    for name, parts in _settings(azure, mooncake, count).items():
+    for name, parts in _settings(azure, mooncake, count, requests).items():
         if settings and name not in settings:
             continue
         scores = {
