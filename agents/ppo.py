@@ -7,9 +7,8 @@ decision before. The static graph of each instance is encoded once per minibatch
 number of decisions taken on it.
 
 With an expert, the first iterations imitate it instead: the expert plays, now and then interrupted
-by the network so that states beside its path are seen, and the loss is the cross-entropy of its
-actions (behaviour cloning with the network's own mistakes in the data, as DAgger of Ross et al. 2011
-has them). The value is learnt as always.
+by the network so that states beside its path are seen (as in DAgger, Ross et al. 2011), and the
+loss is the cross-entropy of its actions. The value is learnt as always.
 
 Everything random in iteration i derives from (seed, i), so a run resumed from a checkpoint gives
 the same numbers as one that never stopped.

@@ -33,7 +33,7 @@ SPECS = (
     "pretrained:samples=1000000",  # the time limit decides
     "local-search",
     "hill-climbing",
-    "iterated-beam",
+    "iterated-beam:workers=2",
     "cp-sat:workers=1",
 )
 #: The largest published instance that is used to compare allocators has as many buffers.

@@ -10,12 +10,12 @@ ILOG CP optimizer for scheduling, Constraints 23, 2018.
 
 import math
 import time
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from makespan.baselines.cpsat import MAX_SEED, Improvements, run
 from makespan.baselines.dag.lists import ListScheduler
 from makespan.baselines.limits import check_time_limit, time_limit
 from makespan.envs.core.errors import UsageError
@@ -27,8 +27,6 @@ from makespan.envs.dag.solution import TaskGraphSolution
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
 
-#: CP-SAT takes seeds below this.
-MAX_SEED = 2**31 - 1
 #: Heuristics whose best schedule the search starts from; nothing worse is ever returned.
 HINTS = ("heft", "lookahead-heft", "peft", "min-min", "dls")
 
@@ -69,7 +67,8 @@ class CpSat:
             rng: seeds CP-SAT.
 
         Returns:
-            The best schedule; ``details`` says whether the search was ``interrupted``.
+            The best schedule; ``details`` has ``improvements`` as (seconds, makespan), the first of
+            them the best heuristic's, and whether the search was ``interrupted``.
         """
         from ortools.sat.python import cp_model  # takes a second: not on the clock
 
@@ -79,15 +78,15 @@ class CpSat:
             (ListScheduler(rule).solve(instance).solution for rule in HINTS),
             key=lambda solution: solution.makespan,
         )
+        improvements: Improvements = [(time.perf_counter() - started, best.makespan)]
         model = _build(instance, best.makespan)
         model.add_hint(best)
         solver = cp_model.CpSolver()
         solver.parameters.num_workers = self.workers or 0
         solver.parameters.random_seed = int(rng.integers(MAX_SEED))
-        solver.parameters.catch_sigint_signal = False  # _run does, and tells
         left = limit - (time.perf_counter() - started)
         solver.parameters.max_time_in_seconds = max(left, 0.0)
-        status, interrupted = _run(solver, model.model)
+        status, interrupted = run(solver, model.model, improvements, started)
         if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             best = model.solution(instance, solver)
         return Result(
@@ -95,7 +94,7 @@ class CpSat:
             time.perf_counter() - started,
             lower_bound=max(lower_bound(instance), math.ceil(solver.best_objective_bound - 1e-6)),
             optimal=status == cp_model.OPTIMAL,
-            details={"interrupted": interrupted},
+            details={"improvements": improvements, "interrupted": interrupted},
         )
 
 
@@ -214,16 +213,3 @@ def _group_literals(
             literals[index] = model.new_bool_var("")
             model.add(sum(members) == literals[index])
     return literals
-
-
-def _run(solver: "cp_model.CpSolver", model: "cp_model.CpModel") -> tuple[Any, bool]:
-    """Solve in a thread, so that Ctrl-C reaches us; returns the status and whether it did."""
-    with ThreadPoolExecutor(max_workers=1) as executor:
-        future = executor.submit(solver.solve, model)
-        try:
-            return future.result(), False
-        except KeyboardInterrupt:
-            while not future.done():  # it may not have begun when first told to stop
-                solver.stop_search()
-                wait([future], timeout=0.1)
-            return future.result(), True

@@ -3,14 +3,17 @@
 Beam searches of doubling width, each towards a peak well below the best one found so far: a target
 cuts off most of the tree, and one that is out of reach fails early. How partial solutions are
 ranked is drawn at random for each search, since no ranking is good on all instances; those that
-led to an improvement are tried again with the next width. Iterated widening as in L. Libralesso,
-F. Fontan, An anytime tree search algorithm for the 2018 ROADEF/EURO challenge glass cutting
-problem, European Journal of Operational Research 291, 2021; target peaks as in M. D. Moffitt,
-MiniMalloc, ASPLOS 2023.
+led to an improvement are tried again with the next width. In between, searches restart from the
+lower part of the best solution, at most up to where its bound exceeds the target. Iterated widening
+as in L. Libralesso, F. Fontan, An anytime tree search algorithm for the 2018 ROADEF/EURO challenge
+glass cutting problem, European Journal of Operational Research 291, 2021; target peaks as in M. D.
+Moffitt, MiniMalloc, ASPLOS 2023.
 """
 
 import math
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple
@@ -36,6 +39,10 @@ RANKINGS = 8
 KEPT_RANKINGS = 4
 #: Targets between the lower bound and the best peak, the first as a share of their distance.
 TARGETS = 0.4, 0.8
+#: Restarts for each width, the range of their targets, and the share of the part that is kept.
+RESTARTS = 24
+RESTART_TARGETS = 0.5, 1.0
+KEPT_PART = 0.1, 1.0
 #: Successors of a partial solution for which there is room on average.
 BRANCHES = 32
 
@@ -56,7 +63,7 @@ class Ranking(NamedTuple):
 
 
 def draw_ranking(rng: np.random.Generator) -> Ranking:
-    """A random one; the ranges were chosen on generated instances."""
+    """A random one."""
     return Ranking(
         time_power=float(rng.choice([0.0, 0.5, 1.0])),
         size_power=float(rng.uniform(0.8, 2.2)),
@@ -73,11 +80,12 @@ def draw_ranking(rng: np.random.Generator) -> Ranking:
 class IteratedBeam:
     """Beam searches of growing width until time is up, or the peak equals a lower bound.
 
-    Limited by ``max_width`` alone, the result depends on the instance and the random generator
-    alone. Ctrl-C ends the search early: the best solution is returned, with
+    Limited by ``max_width`` alone, with one worker, the result depends on the instance and the
+    random generator alone. Ctrl-C ends the search early: the best solution is returned, with
     ``details["interrupted"]``.
 
     Attributes:
+        workers: threads that search side by side, towards the same best peak.
         max_width: largest width that is tried; None: no limit.
         time_limit_s: seconds, see :func:`~makespan.baselines.limits.time_limit`; when nothing else
             is given, ``max_width`` is the only limit.
@@ -87,11 +95,14 @@ class IteratedBeam:
         UsageError: for a value outside its range.
     """
 
+    workers: int = 1
     max_width: int | None = None
     time_limit_s: float | None = None
     name: str = field(default="iterated-beam", init=False)
 
     def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise UsageError(f"workers: found {self.workers}, expected at least 1")
         if self.max_width is not None and self.max_width < FIRST_WIDTH:
             raise UsageError(f"max_width: found {self.max_width}, expected at least {FIRST_WIDTH}")
         check_time_limit(self.time_limit_s)
@@ -107,119 +118,176 @@ class IteratedBeam:
             rng: the source of all chance.
 
         Returns:
-            The best solution; ``details`` has the number of ``searches``, the last ``width``,
+            The best solution; ``details`` has the number of ``searches``, the largest ``width``,
             ``improvements`` as (seconds, peak), and whether it was ``interrupted``.
         """
         _compile()
         default = DEFAULT_TIME_LIMIT_S if self.max_width is None else math.inf
         limit = time_limit(self.time_limit_s, time_limit_s, default)
-        search = _Search(instance, limit, rng)
+        best = _Best(instance, limit)
+        rngs = [rng] if self.workers == 1 else rng.spawn(self.workers)
+        searches = [_Search(instance, best, one) for one in rngs]
         interrupted = False
         try:
-            search.run(self.max_width or math.inf)
+            _run_together(searches, best, self.max_width or math.inf)
         except KeyboardInterrupt:
             interrupted = True
-        return search.result(interrupted)
+        solution = OffsetSolution(best.offsets)
+        return Result(
+            solution,
+            best.seconds(),
+            lower_bound=best.bound,
+            optimal=solution.objective(instance) == best.bound,
+            details={
+                "searches": sum(search.searches for search in searches),
+                "width": max(search.width for search in searches),
+                "improvements": best.improvements,
+                "interrupted": interrupted,
+            },
+        )
 
 
-class _Search:
-    """One call of :meth:`IteratedBeam.solve`; the first solution is the best greedy one."""
+class _Best:
+    """The best solution of all workers, at first the best greedy one, and when to stop."""
 
-    def __init__(
-        self, instance: OffsetInstance, time_limit_s: float, rng: np.random.Generator
-    ) -> None:
-        self.deadline = time.perf_counter() + time_limit_s
+    def __init__(self, instance: OffsetInstance, time_limit_s: float) -> None:
         self.started = time.perf_counter()
-        self.instance = instance
-        self.rng = rng
+        self.time_limit_s = time_limit_s
         self.bound = lower_bound(instance)
-        self.best, _ = best_greedy(instance)
-        self.peak = int((self.best + instance.nbytes).max())
-        self.improvements = [(time.perf_counter() - self.started, self.peak)]
-        self.rankings: list[Ranking] = []
-        self.searches = 0
-        self.width = 0
-        aligned = instance.alignment if (instance.alignment > 1).any() else instance.nbytes[:0]
-        self.unit = int(np.gcd.reduce(np.concatenate([instance.nbytes, aligned])))
-        if instance.has_fixed or len(aligned):
-            self.unit = 1
-        self.columns = _columns(instance, self.unit, rng)
+        self.offsets, _ = best_greedy(instance)
+        self.peak = int((self.offsets + instance.nbytes).max())
+        self.improvements = [(self.seconds(), self.peak)]
+        self.rankings: list[Ranking] = []  # that led to improvements, the latest last
+        self.stopped = False
+        self._lock = threading.Lock()
+
+    def seconds(self) -> float:
+        """Since the start."""
+        return time.perf_counter() - self.started
 
     def over(self) -> bool:
         """Whether time is up or nothing is left to gain."""
-        return self.peak <= self.bound or time.perf_counter() >= self.deadline
+        return self.stopped or self.peak <= self.bound or self.seconds() >= self.time_limit_s
+
+    def improve(self, offsets: NDArray[np.int64], peak: int, ranking: Ranking) -> None:
+        """Take over a solution if no other worker has found a better one in the meantime."""
+        with self._lock:
+            if peak >= self.peak:
+                return
+            self.offsets, self.peak = offsets, peak
+            self.improvements.append((self.seconds(), peak))
+            others = [one for one in self.rankings if one != ranking]
+            self.rankings = [*others, ranking][-KEPT_RANKINGS:]
+
+
+def _run_together(searches: "list[_Search]", best: _Best, max_width: float) -> None:
+    """Run the searches, in threads when there are several; Ctrl-C stops them all."""
+    if len(searches) == 1:
+        searches[0].run(max_width)
+        return
+    with ThreadPoolExecutor(len(searches)) as executor:
+        futures = [executor.submit(search.run, max_width) for search in searches]
+        try:
+            for future in futures:
+                future.result()
+        finally:
+            best.stopped = True
+
+
+class _Search:
+    """One worker of a call of :meth:`IteratedBeam.solve`."""
+
+    def __init__(self, instance: OffsetInstance, best: _Best, rng: np.random.Generator) -> None:
+        self.instance, self.best, self.rng = instance, best, rng
+        self.searches = 0
+        self.width = 0
+        unconstrained = not instance.has_fixed and (instance.alignment == 1).all()
+        self.unit = int(np.gcd.reduce(instance.nbytes)) if unconstrained else 1
+        self.columns = _columns(instance, self.unit, rng)
 
     def run(self, max_width: float) -> None:
         """Searches of growing width."""
         width = FIRST_WIDTH
-        while width <= max_width and not self.over():
+        while width <= max_width and not self.best.over():
             self.width = width
             beams = [_beam(self.instance, width) for _ in range(2)]
             children = _children(self.instance, width)
-            for ranking in self._choose_rankings():
-                self._search(ranking, beams, children)
-                if self.over():
-                    return
+            rankings = self.best.rankings[::-1] + [draw_ranking(self.rng) for _ in range(RANKINGS)]
+            for ranking in rankings:
+                for share in TARGETS:
+                    while not self.best.over() and self._search(
+                        ranking, share, 0.0, beams, children
+                    ):
+                        pass
+            for _ in range(RESTARTS):
+                while not self.best.over() and self._restart(beams, children):
+                    pass
             width *= 2
 
-    def _choose_rankings(self) -> list[Ranking]:
-        """Those that led to improvements, the latest first, and new ones."""
-        return self.rankings[::-1] + [draw_ranking(self.rng) for _ in range(RANKINGS)]
+    def _restart(self, beams: list[kernel.Beam], children: kernel.Children) -> bool:
+        """Search again from a part of the best solution; returns whether it was improved."""
+        kept = self.best.rankings
+        if kept and self.rng.random() < 0.5:
+            ranking = kept[self.rng.integers(len(kept))]
+        else:
+            ranking = draw_ranking(self.rng)
+        share, part = self.rng.uniform(*RESTART_TARGETS), self.rng.uniform(*KEPT_PART)
+        return self._search(ranking, share, part, beams, children)
 
     def _search(
-        self, ranking: Ranking, beams: list[kernel.Beam], children: kernel.Children
-    ) -> None:
-        """Search with one ranking, towards lower and lower targets as long as they are reached."""
-        ranked = _ranked(self.columns, ranking)
-        for share in TARGETS:
-            while not self.over():
-                target = self.bound + int(share * (self.peak - self.bound))
-                offsets = self._reach(ranked, ranking.guide, target // self.unit, beams, children)
-                if offsets is None:
-                    break
-                self.best = offsets
-                self.peak = int((offsets + self.instance.nbytes).max())
-                self.improvements.append((time.perf_counter() - self.started, self.peak))
-                kept = [one for one in self.rankings if one != ranking]
-                self.rankings = [*kept, ranking][-KEPT_RANKINGS:]
+        self,
+        ranking: Ranking,
+        share: float,
+        part: float,
+        beams: list[kernel.Beam],
+        children: kernel.Children,
+    ) -> bool:
+        """One beam search; returns whether it found a better solution.
+
+        Args:
+            ranking: of partial solutions.
+            share: of the distance between the bound and the best peak: the target.
+            part: of the best solution, up to where it exceeds the target, to begin with.
+            beams, children: scratch.
+        """
+        bound, peak = self.best.bound, self.best.peak
+        target = min(bound + int(share * (peak - bound)), peak - 1)
+        offsets = self._reach(ranking, target // self.unit, part, beams, children)
+        if offsets is None:
+            return False
+        self.best.improve(offsets, int((offsets + self.instance.nbytes).max()), ranking)
+        return True
 
     def _reach(
         self,
-        ranked: kernel.Instance,
-        guide: kernel.Guide,
+        ranking: Ranking,
         target: int,
+        part: float,
         beams: list[kernel.Beam],
         children: kernel.Children,
     ) -> NDArray[np.int64] | None:
         """Offsets of a peak of at most ``target`` units, or None when none was found."""
         self.searches += 1
+        columns, guide = _ranked(self.columns, ranking), ranking.guide
         beam, following = beams
-        rows = kernel.start(ranked, beam)
-        for level in range(int((self.instance.offset < 0).sum())):
-            if time.perf_counter() >= self.deadline:
+        rows, level = kernel.start(columns, beam), 0
+        free = int((self.instance.offset < 0).sum())
+        if part:
+            order = np.argsort(self.best.offsets, kind="stable")
+            order = order[self.instance.offset[order] < 0]
+            level = kernel.replay(columns, beam, order, free, target, guide, children)
+            kernel.start(columns, beam)
+            level = kernel.replay(columns, beam, order, int(part * level), target, guide, children)
+        while level < free:
+            if self.best.stopped or self.best.seconds() >= self.best.time_limit_s:
                 return None
-            rows = kernel.advance(ranked, beam, following, rows, level, target, guide, children)
+            rows = kernel.advance(columns, beam, following, rows, level, target, guide, children)
             if not rows:
                 return None
             beam, following = following, beam
+            level += 1
         offsets: NDArray[np.int64] = beam.offset[0] * self.unit
         return offsets
-
-    def result(self, interrupted: bool) -> Result[OffsetSolution]:
-        """The best solution so far."""
-        solution = OffsetSolution(self.best)
-        return Result(
-            solution,
-            time.perf_counter() - self.started,
-            lower_bound=self.bound,
-            optimal=solution.objective(self.instance) == self.bound,
-            details={
-                "searches": self.searches,
-                "width": self.width,
-                "improvements": self.improvements,
-                "interrupted": interrupted,
-            },
-        )
 
 
 def _columns(instance: OffsetInstance, unit: int, rng: np.random.Generator) -> kernel.Instance:
@@ -288,4 +356,4 @@ def _compile() -> None:
 
     The example is one that greedy allocators do not solve.
     """
-    _Search(ALIGNED, math.inf, np.random.default_rng(0)).run(FIRST_WIDTH)
+    _Search(ALIGNED, _Best(ALIGNED, math.inf), np.random.default_rng(0)).run(FIRST_WIDTH)

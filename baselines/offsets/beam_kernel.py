@@ -17,6 +17,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+# numba's cache does not notice a change of that file: touch this one then
+from makespan.envs.offsets.kernel import stack_sections
+
 f32 = np.float32
 _NEVER = np.int64(2**62)
 
@@ -89,7 +92,7 @@ def _lowest_free(instance, j, address):
     return address
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", nogil=True)
 def start(instance, beam):
     """Make row 0 the empty solution; returns the number of rows."""
     n = len(instance.size)
@@ -109,16 +112,10 @@ def start(instance, beam):
 
 @njit(cache=True, error_model="numpy")
 def _bound_sections(instance, lowest, order, count, bound, begin, end):
-    """Bounds of the sections ``begin`` to ``end``."""
-    first, last, size = instance.first, instance.last, instance.size
-    bound[begin:end] = 0
-    for i in range(count):
-        j = order[i]
-        low, high = max(first[j], begin), min(last[j], end)
-        if low < high:
-            address, more = lowest[j], size[j]
-            for t in range(low, high):
-                bound[t] = max(bound[t], address) + more
+    """Bounds of the sections ``begin`` to ``end``, see the simulator's ``stack_sections``."""
+    stack_sections(
+        instance.first, instance.last, instance.size, lowest, order, count, bound, begin, end
+    )
 
 
 @njit(cache=True, error_model="numpy")
@@ -194,6 +191,42 @@ def _loss(instance, bound, target, guide, begin, end):
     return total
 
 
+@njit(cache=True, error_model="numpy", nogil=True)
+def replay(instance, beam, order, count, target, guide, children):
+    """Place up to ``count`` buffers of ``order`` in row 0, which is the empty solution.
+
+    Returns:
+        how many were placed before the bound exceeded the target.
+    """
+    n, sections = len(instance.size), len(instance.load)
+    lowest, bound = children.lowest, children.bound
+    placed = 0
+    for j in order[:count]:
+        begin, end = _place(
+            instance,
+            beam.lowest[0],
+            beam.order[0],
+            n - placed,
+            j,
+            lowest,
+            children.order,
+            children.moved,
+        )
+        bound[:] = beam.bound[0]
+        _bound_sections(instance, lowest, children.order, n - placed - 1, bound, begin, end)
+        if bound.max() > target:
+            break
+        beam.offset[0, j] = beam.lowest[0, j]
+        beam.lowest[0] = lowest
+        beam.order[0] = children.order
+        beam.bound[0] = bound
+        beam.area[0] += instance.area[j]
+        beam.placed[0] ^= instance.key[j]
+        placed += 1
+    beam.loss[0] = _loss(instance, beam.bound[0], target, guide, 0, sections)
+    return placed
+
+
 @njit(cache=True, error_model="numpy")
 def _branch(instance, beam, row, count, target, guide, children, made):
     """Append the successors of a row; returns the number of children."""
@@ -234,7 +267,7 @@ def _branch(instance, beam, row, count, target, guide, children, made):
     return made
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", nogil=True)
 def advance(instance, beam, following, rows, level, target, guide, children):
     """Place one more buffer in each row of ``beam``; the best successors go to ``following``.
 

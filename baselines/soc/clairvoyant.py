@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from makespan.baselines.soc.rules import RulePolicy
-from makespan.envs.core.errors import UnknownNameError
 from makespan.envs.core.observation import Observation
 from makespan.envs.core.problem import Problem
 from makespan.envs.core.rollout import ScorePolicy, step_forced
@@ -65,9 +64,9 @@ def _play(
 ) -> NDArray[np.float64]:
     """(batch,) sum of rewards from here to the end, on copies."""
     state = type(state)(*(array.copy() for array in state))
-    observation = Observation(*(array.copy() for array in observation))
+    observation = Observation._make(array.copy() for array in observation)
     batch = len(observation.action_mask)
-    done = ~observation.action_mask.any(axis=1)
+    done = observation.action_mask.max(axis=1) == 0
     rewards, returns = np.zeros(batch), np.zeros(batch)
     rng = np.random.default_rng(0)  # rules are greedy here: nothing is drawn
     while True:

@@ -9,8 +9,8 @@ Sources: ETF Hwang et al. 1989 and, as here by the earliest *end*, DS3 (with com
 also the min-min heuristic with communication); EFT, MET and STF DS3; MCT, min-min, max-min and
 sufferage Maheswaran et al. 1999 (machine ready time and execution only, so communication is left
 out); HEFT's upward rank Topcuoglu et al. 2002, here computed on the job's whole graph and applied
-to whatever is ready; SRPT Schrage 1968, here by the longest path left of the job; least-work is the list scheduler that
-serves jobs by the expected work left, each task where it ends first.
+to whatever is ready; SRPT Schrage 1968, here by the longest path left of the job; least-work is the
+list scheduler that serves jobs by the expected work left, each task where it ends first.
 
 Bound late, ETF and least-work plan for all ready tasks at every event, busy processors included,
 and do what the plan starts now; the others ask only whether a task's processor is free.
@@ -98,11 +98,11 @@ def view(state: State, rows: NDArray[np.int64]) -> View:
 
 
 def _first_to_end(v: View) -> NDArray[np.bool_]:
-    return v.end == v.best_end
+    return v.end == v.best_end  # type: ignore[no-any-return]
 
 
 def _on_fastest(v: View) -> NDArray[np.bool_]:
-    return v.cost == v.shortest
+    return v.cost == v.shortest  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ class RulePolicy(ScorePolicy):
         used = int(state.totals[rows, kernel.CANDIDATES].max())
         binding = problem.options()["binding"]
         v = view(state, rows)
-        v = View(*(entry[:, :used] for entry in v))
+        v = View._make(entry[:, :used] for entry in v)
         rule = RULES[self.name]
         unwanted = np.zeros((len(rows), used))
         if binding == "late":

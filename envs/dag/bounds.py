@@ -1,5 +1,10 @@
 """Lower bounds on the makespan of a task graph."""
 
+import csv
+from functools import cache
+from importlib import resources
+from types import MappingProxyType
+
 import numpy as np
 
 from makespan.envs.core.family import BestKnown
@@ -37,13 +42,26 @@ def schedule_length_ratio(instance: TaskGraphInstance, solution: TaskGraphSoluti
     return float(solution.makespan / max(end.max(), 1))
 
 
-#: Optimal makespans of the worked examples, proven by CP-SAT (``baselines/dag/exact.py``).
-_OPTIMA = {"heft-2002": 73, "peft-2014": 113}
-
-
 def best_known(name: str) -> BestKnown | None:
-    """The optimum of a worked example by its name; None for anything else."""
-    if name not in _OPTIMA:
-        return None
-    value = _OPTIMA[name]
-    return BestKnown(value, value, "2026-11-24", "CP-SAT, proven optimal")
+    """Bounds of a worked example, or of an instance of the suite ``layered-30``, by its name.
+
+    Most are optima, all proven by CP-SAT (``baselines/dag/exact.py``); None for anything else.
+    """
+    return _best_known().get(name)
+
+
+@cache
+def _best_known() -> MappingProxyType[str, BestKnown]:
+    text = resources.files(__package__).joinpath("best_known.csv").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    return MappingProxyType(
+        {
+            row["name"]: BestKnown(
+                lower_bound=int(row["lower_bound"]),
+                upper_bound=int(row["upper_bound"]),
+                as_of=row["as_of"],
+                source=row["source"],
+            )
+            for row in csv.DictReader(lines)
+        }
+    )

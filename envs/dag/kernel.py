@@ -21,7 +21,7 @@ The dispatch mode fixes which candidates are legal:
 
 Processors that are alike (costs and links) and empty are offered once.
 
-With ``lookahead`` legal candidates are also tried: the schedule is completed by two list rules, with
+With ``lookahead`` legal candidates are also tried: two list rules complete the schedule, with
 the placement of the problem, and the smaller makespan becomes a feature. Both take tasks by upward
 rank; one puts a task where it ends first (HEFT), the other where its start plus tail is least (the
 idea of PEFT, with exact communication). This is the pilot method (Duin & Voss, Networks 34, 1999)

@@ -13,6 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from makespan.envs.core.family import BestKnown
+from makespan.envs.core.gantt import (
+    DPI,
+    INK,
+    LABEL_SIZES,
+    PALE,
+    draw_bounds,
+    gap_sentence,
+    without_date,
+    write_titles,
+)
+from makespan.envs.core.trace import ChromeTrace
 from makespan.envs.dag.instance import TaskGraphInstance
 from makespan.envs.dag.solution import TaskGraphSolution
 
@@ -20,10 +31,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, PALE, BOUND_COLOUR, ARROW = "#1b1f24", "#f1f2f4", "#00687a", "#7a8087"
+ARROW = "#7a8087"
 BAR_HEIGHT = 0.7  # of a processor's row
-LABEL_SIZES = (8.5, 7.0, 6.0, 5.0)  # points, the largest that fits is taken
-DPI = 110
 #: Above this many transfers between processors arrows would hide the bars.
 MAX_ARROWS = 250
 
@@ -67,9 +76,9 @@ def draw(
             columns, instance.processors, _levels(instance), instance.tasks, width, lower_bound
         )
         shown = _draw_communication(axes, instance, solution)
-        sentence = _gap_sentence(solution.makespan, lower_bound, best_known)
-        _write_titles(figure, title + (f", {policy}" if policy else ""), sentence + shown)
-        figure.savefig(path, dpi=DPI, metadata=_without_date(path))
+        sentence = gap_sentence(solution.makespan, lower_bound, best_known)
+        write_titles(figure, title + (f", {policy}" if policy else ""), sentence + shown)
+        figure.savefig(path, dpi=DPI, metadata=without_date(path))
 
 
 def rgb_array(
@@ -96,7 +105,7 @@ def rgb_array(
     tasks = tuple(map(str, range(num_tasks)))
     with style.context("default"):
         figure, _ = _figure(scheduled, names, np.zeros(num_tasks), tasks, 10, lower_bound)
-        _write_titles(figure, "", f"{len(scheduled['tasks'])} of {num_tasks} tasks scheduled")
+        write_titles(figure, "", f"{len(scheduled['tasks'])} of {num_tasks} tasks scheduled")
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
         pixels = np.asarray(canvas.buffer_rgba())
@@ -106,45 +115,23 @@ def rgb_array(
 def chrome_trace(instance: TaskGraphInstance, solution: TaskGraphSolution) -> dict[str, Any]:
     """A schedule in the Chrome trace-event format, which Perfetto and chrome://tracing open.
 
-    One thread per processor, one complete event per task, one flow per transfer between
-    processors; a time unit of the instance is shown as a microsecond.
-    Source of the format: Trace Event Format, the Chromium project.
+    One thread per processor, one bar per task, one arrow per transfer between processors; a time
+    unit of the instance is shown as a microsecond.
     """
-    events: list[dict[str, Any]] = [
-        {"ph": "M", "pid": 0, "name": "process_name", "args": {"name": instance.name}}
-    ]
-    for p, processor in enumerate(instance.processors):
-        name = {"name": processor}
-        events.append({"ph": "M", "pid": 0, "tid": p, "name": "thread_name", "args": name})
-        events.append(
-            {"ph": "M", "pid": 0, "tid": p, "name": "thread_sort_index", "args": {"sort_index": p}}
-        )
+    trace = ChromeTrace(instance.name, instance.processors)
     rows = {row.task: row for row in solution.rows()}
     for task, row in sorted(rows.items()):
-        events.append(
-            {
-                "ph": "X",
-                "pid": 0,
-                "tid": row.processor,
-                "name": instance.tasks[task],
-                "cat": "task",
-                "ts": row.start,
-                "dur": row.end - row.start,
-                "args": {"task": task},
-            }
-        )
+        trace.task(row.processor, instance.tasks[task], row.start, row.end, task=task)
     for edge, (u, v) in enumerate(instance.edges.tolist()):
-        if rows[u].processor == rows[v].processor:
-            continue
-        flow = {
-            "pid": 0,
-            "cat": "transfer",
-            "id": edge,
-            "name": f"{instance.tasks[u]} to {instance.tasks[v]}",
-        }
-        events.append({"ph": "s", "tid": rows[u].processor, "ts": rows[u].end, **flow})
-        events.append({"ph": "f", "bp": "e", "tid": rows[v].processor, "ts": rows[v].start, **flow})
-    return {"traceEvents": events, "displayTimeUnit": "ms"}
+        before, after = rows[u], rows[v]
+        if before.processor != after.processor:
+            trace.flow(
+                edge,
+                f"{instance.tasks[u]} to {instance.tasks[v]}",
+                (before.processor, before.end),
+                (after.processor, after.start),
+            )
+    return trace.to_dict()
 
 
 def _levels(instance: TaskGraphInstance) -> NDArray[np.float64]:
@@ -221,7 +208,7 @@ def _figure(
                 va="center_baseline",
                 zorder=5,
             )
-    _draw_bounds(axes, makespan, lower_bound)
+    draw_bounds(axes, makespan, lower_bound)
     return figure, axes
 
 
@@ -253,58 +240,3 @@ def _draw_communication(
             zorder=3,
         )
     return f"; arrows: {len(arrows)} transfers between processors" if arrows else ""
-
-
-def _draw_bounds(axes: "Axes", makespan: float, lower_bound: float | None) -> None:
-    """Vertical lines at the lower bound and at the makespan, named above the chart."""
-    end = axes.get_xlim()[1]
-    if lower_bound:
-        axes.axvline(lower_bound, color=BOUND_COLOUR, linestyle=(0, (2, 1.5)), lw=1.4, zorder=4)
-    if makespan:
-        axes.axvline(makespan, color=INK, lw=1.4, zorder=4)
-    names = [(makespan, f"makespan {makespan:g}", INK)]
-    if lower_bound and lower_bound == makespan:
-        names = [(makespan, f"makespan {makespan:g} = lower bound", INK)]
-    elif lower_bound:
-        names.append((lower_bound, f"lower bound {lower_bound:g}", BOUND_COLOUR))
-    for level, (at, text, colour) in enumerate(names):
-        if at:
-            axes.annotate(
-                text,
-                (at, 1),
-                xycoords=axes.get_xaxis_transform(),
-                xytext=(0, 3 + 11 * level),
-                textcoords="offset points",
-                ha="right" if at > 0.5 * end else "left",
-                fontsize=8.5,
-                color=colour,
-            )
-
-
-def _write_titles(figure: "Figure", title: str, subtitle: str) -> None:
-    """Two lines at the top left."""
-    width, height = figure.get_size_inches()
-    x = 0.12 / width
-    figure.text(x, 1 - 0.1 / height, title, fontsize=12, weight="bold", va="top", color=INK)
-    figure.text(x, 1 - 0.36 / height, subtitle, fontsize=9.5, va="top", color=INK)
-
-
-def _gap_sentence(makespan: int, lower_bound: float | None, best_known: BestKnown | None) -> str:
-    """How far the makespan is from the best known one, or from the lower bound."""
-    reference, name = lower_bound, "the lower bound"
-    if best_known is not None:
-        kind = "the optimum" if best_known.closed else "the best known makespan"
-        reference, name = best_known.upper_bound, f"{kind} (bounds of {best_known.as_of})"
-    if not reference:
-        return f"makespan {makespan}"
-    gap = 100 * (makespan / reference - 1)
-    return f"makespan {makespan}, gap {gap:.2f} % to {reference:g}, {name}"
-
-
-def _without_date(path: Path) -> dict[str, None]:
-    """Metadata that leave out what would make two equal pictures differ."""
-    return {
-        ".png": {"Software": None},
-        ".svg": {"Date": None},
-        ".pdf": {"CreationDate": None},
-    }.get(path.suffix, {})

@@ -14,6 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from makespan.envs.core.family import BestKnown
+from makespan.envs.core.gantt import (
+    DPI,
+    INK,
+    LABEL_SIZES,
+    PALE,
+    draw_bounds,
+    gap_sentence,
+    without_date,
+    write_titles,
+)
 from makespan.envs.jobshop.instance import JobShopInstance
 from makespan.envs.jobshop.solution import JobShopSolution
 
@@ -21,10 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, PALE, BOUND_COLOUR = "#1b1f24", "#f1f2f4", "#00687a"
 BAR_HEIGHT = 0.84  # of a machine's row
-LABEL_SIZES = (8.5, 7.0, 6.0, 5.0)  # points, the largest that fits is taken
-DPI = 110
 
 
 @dataclass(frozen=True)
@@ -84,8 +91,10 @@ def draw(
     headline += [policy] if policy else []
     with style.context("default"), rc_context({"svg.hashsalt": "makespan"}):
         figure = _figure(bars, width, lower_bound, horizon=None)
-        _write_titles(figure, ", ".join(headline), _gap_sentence(bars, lower_bound, best_known))
-        figure.savefig(path, dpi=DPI, metadata=_without_date(path))
+        write_titles(
+            figure, ", ".join(headline), gap_sentence(bars.makespan, lower_bound, best_known)
+        )
+        figure.savefig(path, dpi=DPI, metadata=without_date(path))
 
 
 def rgb_array(
@@ -117,7 +126,7 @@ def rgb_array(
     bars = Bars(num_jobs=num_jobs, num_machines=num_machines, **columns)
     with style.context("default"):
         figure = _figure(bars, 10, lower_bound, horizon)
-        _write_titles(figure, title, f"{len(bars.jobs)} operations scheduled")
+        write_titles(figure, title, f"{len(bars.jobs)} operations scheduled")
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
         pixels = np.asarray(canvas.buffer_rgba())
@@ -152,7 +161,7 @@ def _figure(bars: Bars, width: float, lower_bound: float | None, horizon: float 
     pixels = (bars.ends - bars.starts).astype(np.float64) * pixels_per_unit
     _draw_bars(axes, bars, pixels)
     _label_bars(axes, bars, pixels)
-    _draw_bounds(axes, bars.makespan, lower_bound)
+    draw_bounds(axes, bars.makespan, lower_bound)
     return figure
 
 
@@ -211,58 +220,3 @@ def _label_bars(axes: "Axes", bars: Bars, pixels: NDArray[np.float64]) -> None:
                 va="center_baseline",
                 zorder=3,
             )
-
-
-def _draw_bounds(axes: "Axes", makespan: float, lower_bound: float | None) -> None:
-    """Vertical lines at the lower bound and at the makespan, named above the chart."""
-    end = axes.get_xlim()[1]
-    if lower_bound:
-        axes.axvline(lower_bound, color=BOUND_COLOUR, linestyle=(0, (2, 1.5)), lw=1.4, zorder=4)
-    if makespan:
-        axes.axvline(makespan, color=INK, lw=1.4, zorder=4)
-    names = [(makespan, f"makespan {makespan:g}", INK)]
-    if lower_bound and lower_bound == makespan:
-        names = [(makespan, f"makespan {makespan:g} = lower bound", INK)]
-    elif lower_bound:
-        names.append((lower_bound, f"lower bound {lower_bound:g}", BOUND_COLOUR))
-    for level, (at, text, colour) in enumerate(names):
-        if at:
-            axes.annotate(
-                text,
-                (at, 1),
-                xycoords=axes.get_xaxis_transform(),
-                xytext=(0, 3 + 11 * level),
-                textcoords="offset points",
-                ha="right" if at > 0.5 * end else "left",
-                fontsize=8.5,
-                color=colour,
-            )
-
-
-def _write_titles(figure: "Figure", title: str, subtitle: str) -> None:
-    """Two lines at the top left."""
-    width, height = figure.get_size_inches()
-    x = 0.12 / width
-    figure.text(x, 1 - 0.1 / height, title, fontsize=12, weight="bold", va="top", color=INK)
-    figure.text(x, 1 - 0.36 / height, subtitle, fontsize=9.5, va="top", color=INK)
-
-
-def _gap_sentence(bars: Bars, lower_bound: float | None, best_known: BestKnown | None) -> str:
-    """How far the makespan is from the best known one, or from the lower bound."""
-    reference, name = lower_bound, "the lower bound"
-    if best_known is not None:
-        kind = "the optimum" if best_known.closed else "the best known makespan"
-        reference, name = best_known.upper_bound, f"{kind} (bounds of {best_known.as_of})"
-    if not reference:
-        return f"makespan {bars.makespan}"
-    gap = 100 * (bars.makespan / reference - 1)
-    return f"makespan {bars.makespan}, gap {gap:.2f} % to {reference:g}, {name}"
-
-
-def _without_date(path: Path) -> dict[str, None]:
-    """Metadata that leave out what would make two equal pictures differ."""
-    return {
-        ".png": {"Software": None},
-        ".svg": {"Date": None},
-        ".pdf": {"CreationDate": None},
-    }.get(path.suffix, {})

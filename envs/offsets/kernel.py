@@ -430,8 +430,9 @@ def stack_sections(first, last, size, lowest, order, count, stack, begin, end):
         low, high = max(first[j], begin), min(last[j], end)
         if low < high:
             address, more = lowest[j], size[j]
-            for t in range(low, high):
-                stack[t] = max(stack[t], address) + more
+            part = stack[low:high]  # counting from 0 lets the compiler use vector instructions
+            for t in range(len(part)):
+                part[t] = max(part[t], address) + more
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)

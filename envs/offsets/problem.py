@@ -77,25 +77,16 @@ class OffsetProblem(Problem[OffsetInstance]):
     def allocate(self, batch: int) -> State:
         """Arrays for ``batch`` instances."""
         buffers, sections = self.largest
-        narrow = {
-            *("sizes", "first", "last", "twin", "by_offset", "order", "candidate", "trial_order"),
-        }
-        columns = dict.fromkeys(State._fields, buffers)
-        columns |= dict.fromkeys(("load", "left", "top", "stack", "trial_stack"), sections)
-        columns |= {"sizes": 2, "scale": 3, "totals": 6}
-        return State(
-            **{
-                field: np.zeros(
-                    (batch, count),
-                    dtype=np.int32
-                    if field in narrow
-                    else np.float64
-                    if field == "scale"
-                    else np.int64,
-                )
-                for field, count in columns.items()
-            }
+        counts = dict.fromkeys(State._fields, buffers)
+        counts |= dict.fromkeys(("load", "left", "top", "stack", "trial_stack"), sections)
+        counts |= {"sizes": 2, "scale": 3, "totals": 6}
+        dtypes: dict[str, type[np.generic]] = dict.fromkeys(State._fields, np.int64)
+        dtypes |= dict.fromkeys(
+            ("sizes", "first", "last", "twin", "by_offset", "order", "candidate", "trial_order"),
+            np.int32,
         )
+        dtypes["scale"] = np.float64
+        return State(**{name: np.zeros((batch, counts[name]), dtypes[name]) for name in counts})
 
     def load(
         self, state: State, observation: Observation, row: int, instance: OffsetInstance

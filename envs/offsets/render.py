@@ -1,8 +1,8 @@
 """Memory maps of offset allocations: time to the right, offsets upwards, a rectangle per buffer.
 
 Colours follow Petroff, Accessible color sequences for data visualization, arXiv 2107.02270 (2021);
-they repeat after ten buffers, and the darker a rectangle's edge, the easier neighbours of one
-colour are told apart. Buffers with fixed offsets are hatched.
+they repeat after ten buffers, so rectangles have darker edges. Buffers with fixed offsets are
+hatched.
 """
 
 from pathlib import Path

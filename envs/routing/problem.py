@@ -20,7 +20,7 @@ from makespan.envs.routing.kernel import State
 from makespan.envs.routing.solution import RoutingSolution
 
 #: Rows from which a step is shared among threads; below, launching them costs more than it saves.
-PARALLEL_ROWS = 64
+PARALLEL_ROWS = 128
 
 
 class RoutingProblem(Problem[RoutingInstance]):

@@ -19,6 +19,18 @@ VALIDATION_SEED = 0x6D616B657370616E2D76616C
 TEST_SEED = 0x6D616B657370616E2D747374
 COUNT = 24
 
+FIVE_TASKS = RoutingGenerator(
+    num_requests=2000,
+    num_replicas=4,
+    fleet="v100/llama-2-7b/1",
+    model="llama-2-7b-v100",
+    workload="five-tasks",
+    load=(0.83, 0.83),
+    memory=(1.0, 1.0),
+    predictor="bucket",
+    error=(0.2085, 0.2085),
+)
+
 #: Recipes by name.
 RECIPES: Mapping[str, RoutingGenerator] = MappingProxyType(
     {
@@ -58,6 +70,10 @@ RECIPES: Mapping[str, RoutingGenerator] = MappingProxyType(
             predictor="bucket",
             error=(0.2, 0.2),
         ),
+        # the setting of Jain et al., arXiv 2408.13510: about 20 requests a second on four V100
+        "five-tasks": FIVE_TASKS,
+        # the same doubled
+        "five-tasks-8": dataclasses.replace(FIVE_TASKS, num_requests=4000, num_replicas=8),
         # conversations with shared prefixes
         "prefix": RoutingGenerator(
             num_requests=600,

@@ -99,7 +99,7 @@ def upward_ranks(platform: Platform) -> NDArray[np.float64]:
         moving = (volume // np.maximum(platform.bandwidths, 1) * pairs).sum() / max(pairs.sum(), 1)
         ranks[producer] = max(ranks[producer], mean[producer] + moving + ranks[consumer])
     ranks.flags.writeable = False
-    return ranks
+    return ranks  # type: ignore[no-any-return]
 
 
 def offered_load(platform: Platform, gap_us: float) -> float:

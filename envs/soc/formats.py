@@ -1,4 +1,4 @@
-"""Files of streams: one JSON document with the platform (or the name of a shipped one) and the jobs.
+"""Files of streams: a JSON document with the platform (or the name of a shipped one) and the jobs.
 
 See :meth:`StreamInstance.from_dict` and :meth:`Platform.from_dict`. Schedules are written as JSON,
 CSV and Chrome trace events, which open in Perfetto.

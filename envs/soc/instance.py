@@ -139,7 +139,7 @@ class StreamInstance(Instance):
 
     @cached_property
     def entering(self) -> int:
-        """Number of jobs that enter before the horizon; the later ones are no part of the episode."""
+        """Number of jobs that enter before the horizon; later ones are no part of the episode."""
         if not self.horizon:
             return self.num_jobs
         return int(np.searchsorted(np.cumsum(self.gaps), self.horizon, side="left"))

@@ -61,7 +61,7 @@ NODE_FEATURES = (
     "share",  # job type: probability; cluster: tasks that are fastest on it / tasks
 )
 NODE_STATE_FEATURES = (
-    "count",  # task: ready now / 4; job type: jobs with ready tasks / 4; cluster: idle processors / 8
+    "count",  # ready instances / 4; jobs of the type with ready tasks / 4; idle processors / 8
     "wait",  # cluster: until a processor is free, in mean task times
 )
 EDGE_FEATURES = (
@@ -183,7 +183,8 @@ OUT_TASK, IN_TASK, IN_VOLUME = range(EDGE_COLUMNS := 3)
 #: and, hidden, the shortest true path from the task on.
 WAITS_FOR, ON, DATA, START, END, NEXT, TAIL = range(INSTANCE_COLUMNS := 7)
 #: Columns of ``processors``: cluster, running task instance (-1 for none), first bound one that has
-#: not started, expected end of all bound ones, number bound since time last moved, free in the plan.
+#: not started, expected end of all bound ones, number bound since time last moved, the end in a
+#: plan.
 CLUSTER_OF, RUNNING, QUEUE, FREE, BOUND_NOW, PLAN_FREE = range(PROCESSOR_COLUMNS := 6)
 #: Columns of ``totals``.
 (
@@ -273,9 +274,10 @@ def _load_edges(state, row, edges):
 def _load_costs(state, row):
     """Shortest and second times, the unit of time, processors by cluster."""
     num_tasks, num_clusters = state.sizes[row, TASKS], state.sizes[row, CLUSTERS]
-    total, count = 0.0, 0
+    total = 0.0
+    count = 0
     for t in range(num_tasks):
-        first = second = _NEVER
+        first, second = _NEVER, _NEVER
         for k in range(num_clusters):
             cost = state.times[row, t, k, COST]
             if cost < 0:
@@ -302,7 +304,7 @@ def _load_paths(state, row):
     state.times[row, :, :, AFTER] = 0
     for j in range(state.sizes[row, TYPES]):
         first, end = state.types[row, j, OFFSET], state.types[row, j + 1, OFFSET]
-        longest = 0
+        state.types[row, j, PATH] = 0
         for t in range(end - 1, first - 1, -1):
             soonest = _NEVER
             for k in range(num_clusters):
@@ -310,7 +312,7 @@ def _load_paths(state, row):
                     soonest = min(
                         soonest, state.times[row, t, k, COST] + state.times[row, t, k, AFTER]
                     )
-            longest = max(longest, soonest)
+            state.types[row, j, PATH] = max(state.types[row, j, PATH], soonest)
             for e in range(state.tasks[row, t, FIRST_IN], state.tasks[row, t + 1, FIRST_IN]):
                 producer, volume = state.edges[row, e, IN_TASK], state.edges[row, e, IN_VOLUME]
                 for k in range(num_clusters):
@@ -330,7 +332,6 @@ def _load_paths(state, row):
                     state.times[row, producer, k, AFTER] = max(
                         state.times[row, producer, k, AFTER], path
                     )
-        state.types[row, j, PATH] = longest
 
 
 @njit(cache=True, error_model="numpy")
@@ -551,7 +552,7 @@ def _arrivals(state, row, place):
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
-def _bind(state, row, place, p, begin, end):
+def _bind(state, row, place, p, end):
     """Put the ready task at ``place`` into the queue of processor ``p``."""
     width = state.factor.shape[2]
     u = state.ready[row, place]
@@ -734,9 +735,7 @@ def _list_candidates(state, row, binding, listing):
     surveyed = 0
     job_path, siblings = state.jobs[row, :, EXPECTED_ALL], state.jobs[row, :, SIBLINGS]
     free = state.processors[row, :, FREE]
-    position, on, begins, ends = (
-        state.candidates[row, :, PLACE], state.candidates[row, :, PROCESSOR], state.candidates[row, :, BEGIN], state.candidates[row, :, FINISH]
-    )  # fmt: skip
+    listed = state.candidates[row]
     ready_count = min(state.totals[row, READY], WINDOW)
     for i in range(ready_count):
         n = state.ready[row, i] // width
@@ -765,8 +764,8 @@ def _list_candidates(state, row, binding, listing):
                 if is_idle and begin < idle_first:
                     idle_first, idle = begin, p
                 if listing == ALL and (binding == EAGER or is_idle) and count < places:
-                    position[count], on[count] = i, p
-                    begins[count], ends[count] = begin, begin + cost
+                    listed[count, PLACE], listed[count, PROCESSOR] = i, p
+                    listed[count, BEGIN], listed[count, FINISH] = begin, begin + cost
                     count += 1
             end = first + cost
             if end < best:
@@ -776,8 +775,8 @@ def _list_candidates(state, row, binding, listing):
             if binding == LATE:
                 first, chosen = idle_first, idle
             if listing == DISTINCT and chosen >= 0 and count < places:
-                position[count], on[count] = i, chosen
-                begins[count], ends[count] = first, first + cost
+                listed[count, PLACE], listed[count, PROCESSOR] = i, chosen
+                listed[count, BEGIN], listed[count, FINISH] = first, first + cost
                 count += 1
         if count == places:  # a task is listed with all its processors or not at all
             count = before
@@ -858,7 +857,7 @@ def _survey(state, row, ready_count):
 
 @njit(cache=True, error_model="numpy", _nrt=False)
 def _soonest(state, row, i, t, free, now):
-    """Earliest expected end of the ready task at ``i`` given when processors are free, and where."""
+    """Earliest expected end of the ready task at ``i``, processors being free then; and where."""
     best, best_on = _NEVER, -1
     arrival = state.arrival[row, i]
     for k in range(state.sizes[row, CLUSTERS]):
@@ -1121,10 +1120,8 @@ def _step_row(state, observation, row, action, binding, listing, terminated):
     before = state.totals[row, BOUND]
     more = False
     if action > 0:
-        _bind(
-            state, row, state.candidates[row, action, PLACE], state.candidates[row, action, PROCESSOR],
-            state.candidates[row, action, BEGIN], state.candidates[row, action, FINISH],
-        )  # fmt: skip
+        chosen = state.candidates[row, action]
+        _bind(state, row, chosen[PLACE], chosen[PROCESSOR], chosen[FINISH])
         more = state.totals[row, READY] > 0 and _list_candidates(state, row, binding, listing)
     if not more:
         _advance(state, row, binding, listing)

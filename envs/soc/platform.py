@@ -167,7 +167,7 @@ class Platform:
 
     @cached_property
     def task_offsets(self) -> NDArray[np.int32]:
-        """(J + 1,): job type j has tasks ``task_offsets[j]:task_offsets[j + 1]``, producers first."""
+        """(J + 1,): tasks ``task_offsets[j]:task_offsets[j + 1]`` of type j, producers first."""
         counts = [len(job.tasks) for job in self.jobs]
         return np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
 
@@ -209,7 +209,7 @@ class Platform:
     def probability(self) -> NDArray[np.float64]:
         """(J,) normalised."""
         weights = np.array([job.probability for job in self.jobs], dtype=np.float64)
-        return weights / weights.sum()
+        return weights / weights.sum()  # type: ignore[no-any-return]
 
     @property
     def job_names(self) -> tuple[str, ...]:

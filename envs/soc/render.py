@@ -107,7 +107,7 @@ def rgb_array(
 
 
 def chrome_trace(instance: StreamInstance, solution: StreamSolution) -> dict[str, Any]:
-    """A schedule as trace events: tasks, transfers between processors, and the jobs in the system."""
+    """A schedule as trace events: tasks, transfers between processors, jobs in the system."""
     platform = instance.platform
     trace = ChromeTrace(instance.name, platform.processor_names)
     offsets = platform.task_offsets.tolist()

@@ -85,7 +85,7 @@ class StreamSolution:
         return map(Row, *(getattr(self, column).tolist() for column in COLUMNS))
 
     def objective(self, instance: StreamInstance) -> float:
-        """Mean latency (microseconds) of the counted jobs; jobs cut by the horizon count up to it."""
+        """Mean latency (us) of the counted jobs; jobs cut by the horizon count up to it."""
         stays = self.stays(instance)[instance.warmup :]
         total = sum(
             (instance.horizon if stay.left is None else stay.left) - stay.entered for stay in stays

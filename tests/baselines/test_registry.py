@@ -105,7 +105,7 @@ def test_an_option_can_be_another_solver():
         ("search:step=3", "unknown option 'step'; did you mean steps. known: .*moves.* steps"),
         ("search:name=x", "unknown option 'name'"),
         ("search:start=search:steps=x", "option steps: found 'x', expected an integer"),
-        ("shortest:speed=3", "unknown option 'speed'; known: samples, width"),
+        ("shortest:speed=3", "unknown option 'speed'; known: samples, simulations, width"),
         ("random:samples=3,width=2", "found samples and width, expected one of them"),
         ("random:samples=0", "samples: found 0, expected at least 1"),
         ("clear/inverted/shortest", "view is given twice"),

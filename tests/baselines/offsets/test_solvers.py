@@ -120,6 +120,15 @@ def test_a_capacity_ends_the_search() -> None:
         assert result.solution.fits(roomy)
 
 
+def test_workers_search_side_by_side() -> None:
+    instance = sample("cuts", 40)
+    alone = solve(IteratedBeam(max_width=8), instance)
+    together = solve(IteratedBeam(workers=2, max_width=8), instance)
+    assert together.details["searches"] > alone.details["searches"]
+    peaks = [peak for _, peak in together.details["improvements"]]
+    assert together.solution.peak(instance) == peaks[-1] < peaks[0]
+
+
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("fit", ["first", "best"])
 def test_greedy_is_the_rule_under_that_decode_mode(order: Any, fit: Any) -> None:
@@ -140,6 +149,7 @@ def test_ten_thousand_buffers_are_decoded() -> None:
 def test_wrong_options_are_refused() -> None:
     for make, message in (
         (lambda: IteratedBeam(max_width=FIRST_WIDTH - 1), "max_width: found 7"),
+        (lambda: IteratedBeam(workers=0), "workers: found 0"),
         (lambda: LocalSearch(max_moves=0), "max_moves: found 0"),
         (lambda: CpSat(workers=0), "workers: found 0"),
         (lambda: CpSat(time_limit_s=-1), "time_limit_s: found -1"),
@@ -152,9 +162,12 @@ def test_wrong_options_are_refused() -> None:
         Greedy(fit="bst")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["local-search", "iterated-beam", "cp-sat"])
-def test_ctrl_c_keeps_the_best_so_far(name: str) -> None:
-    solver = SOLVERS[name]()
+@pytest.mark.parametrize(
+    "solver",
+    [LocalSearch(), IteratedBeam(), IteratedBeam(workers=2), CpSat()],
+    ids=["local-search", "iterated-beam", "iterated-beam-2", "cp-sat"],
+)
+def test_ctrl_c_keeps_the_best_so_far(solver: Any) -> None:
     instance = sample("cuts", 150, seed=2)
     solve(solver, FRAGMENTED, 1)  # nothing is compiled or imported once the timer runs
     timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))

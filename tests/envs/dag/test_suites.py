@@ -2,6 +2,7 @@
 
 import pytest
 
+from makespan.baselines.dag.lists import ListScheduler
 from makespan.envs.core.errors import UnknownNameError
 from makespan.envs.dag.bounds import best_known, lower_bound
 from makespan.envs.dag.examples import HEFT_2002, PEFT_2014
@@ -44,7 +45,17 @@ def test_bounds_of_the_worked_examples() -> None:
     """By the dynamic program 54 and 85 (through the entry task), here through every task."""
     assert lower_bound(HEFT_2002) == 54
     assert lower_bound(PEFT_2014) == 86
-    assert best_known("layered-30-00") is None or best_known("layered-30-00").closed  # type: ignore[union-attr]
+
+
+def test_best_known_bounds_of_the_layered_suite_are_possible() -> None:
+    closed = 0
+    for instance in SUITES["layered-30"]():
+        known = best_known(instance.name)
+        assert known is not None
+        assert lower_bound(instance) <= known.lower_bound <= known.upper_bound
+        assert known.upper_bound <= ListScheduler("heft").solve(instance).solution.makespan
+        closed += known.closed
+    assert closed >= 48
 
 
 def test_unknown_names_are_refused() -> None:

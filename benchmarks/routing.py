@@ -1,0 +1,272 @@
+"""LLM routing: speed, comparisons chosen on validation, sweeps, and the goodput curve.
+
+    python benchmarks/routing.py speed
+    python benchmarks/routing.py compare --azure conv.csv --mooncake conversation.jsonl
+    python benchmarks/routing.py sweep --over load
+    python benchmarks/routing.py goodput
+
+``compare`` chooses the best published heuristic of each setting on its validation instances, then
+compares on the test instances, once: paired differences of mean end-to-end latencies with 95 %
+bootstrap intervals.
+Everything reported is validated. ``--policy FILE`` takes another checkpoint than the shipped one.
+"""
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+
+from makespan.baselines.routing import POLICIES
+from makespan.baselines.routing.goodput import goodput
+from makespan.baselines.statistics import bootstrap_interval
+from makespan.benchmarks.common import FOLDER, machine, print_table, write_results
+from makespan.envs.core.rollout import rollout
+from makespan.envs.routing.family import make_problem
+from makespan.envs.routing.formats import PARTS, read_trace, trace_windows
+from makespan.envs.routing.instance import Fleet, RoutingInstance
+from makespan.envs.routing.suites import RECIPES, SUITES, TEST_SEED, draw
+from makespan.envs.routing.workloads import predict
+
+#: Rules published by others, among which the best is chosen on validation.
+PUBLISHED = (
+    *("round-robin", "jsq", "vllm", "least-tokens", "least-prompts", "power-of-two"),
+    *("max-capacity", "min-memory", "min-min", "bin-packing", "session", "cache-aware", "aibrix"),
+    *("dynamo", "llm-d", "llumnix", "lmetric"),
+)
+OURS = ("marginal", "central-queue")
+PACKAGES = ("makespan", "numpy", "numba", "torch")
+
+
+def policy(name: str, checkpoint: str) -> Any:
+    """A policy by name; ``pretrained`` from the given checkpoint, if any."""
+    return POLICIES[name](checkpoint=checkpoint) if name == "pretrained" else POLICIES[name]()
+
+
+def latencies(
+    instances: Sequence[RoutingInstance], name: str, checkpoint: str = "", check: bool = True
+) -> NDArray[np.float64]:
+    """(instances, 2) mean end-to-end latency and episode time, of solutions that are validated."""
+    chosen = policy(name, checkpoint)
+    problem = make_problem(instances, **chosen.requires)
+    solutions: list[Any] = rollout(problem, instances, chosen, np.random.default_rng(0))
+    found = []
+    for instance, solution in zip(instances, solutions, strict=True):
+        if check:
+            solution.validate(instance)
+        episode = float(solution.end.max() - instance.arrival[0])
+        found.append((solution.objective(instance), episode))
+    return np.array(found)
+
+
+def reduction(values: NDArray[np.float64], baseline: NDArray[np.float64]) -> str:
+    """How much lower in per cent, the mean of paired ratios with its interval."""
+    percent = 100 * (1 - values / baseline)
+    interval = bootstrap_interval(percent)
+    return f"{percent.mean():+.1f} ({interval.low:+.1f} to {interval.high:+.1f})"
+
+
+def speed(requests: int = 3000, rounds: int = 5) -> None:
+    """Simulated requests a second of CPU time: Azure conversation lengths on four replicas.
+
+    Args:
+        requests: of the stream.
+        rounds: the median counts.
+    """
+    recipe = dataclasses.replace(
+        RECIPES["homogeneous"], num_requests=requests, load=(0.5, 0.5), max_holds=0
+    )
+    instance = draw("speed", recipe, TEST_SEED, 1)[0]
+    rows = []
+    for batch in (1, 16, 64):
+        problem = make_problem([instance])
+        state, observation = problem.allocate(batch), problem.spec.allocate(batch)
+        actions, rewards = np.zeros(batch, dtype=np.int64), np.zeros(batch)
+        terminated = np.zeros(batch, dtype=np.bool_)
+        step = problem.bind_step(state, observation, actions, rewards, terminated)
+        figures = []
+        for _ in range(rounds + 1):  # the first compiles
+            for row in range(batch):
+                problem.load(state, observation, row, instance)
+            terminated[:] = False
+            started, wall = time.process_time(), time.perf_counter()
+            for count in range(requests):
+                actions[:] = 1 + count % instance.num_replicas
+                step()
+            spent = time.process_time() - started
+            figures.append((batch * requests / spent, time.perf_counter() - wall))
+        assert terminated.all()
+        per_second = statistics.median(figure for figure, _ in figures[1:])
+        rows.append({"rows": batch, "requests / CPU s": per_second})
+    print_table("Simulated requests per CPU second, features of all candidates included", rows)
+    write_results("routing_speed", rows, machine(PACKAGES))
+
+
+def _settings(azure: str, mooncake: str, count: int) -> Mapping[str, Mapping[str, Any]]:
+    """Validation and test instances by the name of the setting."""
+    settings = {
+        name: {
+            "validation": SUITES[f"{name}-validation"]()[: count // 2],
+            "test": SUITES[name]()[:count],
+        }
+        for name in ("homogeneous", "heterogeneous", "memory", "prefix", "five-tasks")
+    }
+    fleets = {
+        "azure": (azure, 4 * ["a100/llama-2-7b/1"], 0.8, 400, 1.0),
+        "azure-heterogeneous": (
+            azure,
+            3 * ["a100/llama-2-7b/1"] + 2 * ["h100/llama-2-7b/1"],
+            0.8,
+            400,
+            0.5,
+        ),
+        "mooncake": (mooncake, 8 * ["a100/llama-3.1-8b/1"], 0.8, 400, 1.0),
+    }
+    for name, (file, presets, load, requests, memory) in fleets.items():
+        if not file:
+            continue
+        trace, fleet = read_trace(file), Fleet.of(presets, kv_share=memory)
+        settings[name] = {
+            part: trace_windows(
+                trace.during(*share, name=f"{name}-{part}"),
+                fleet,
+                requests=requests,
+                windows=windows,
+                load=load,
+                prefix_cache=any(trace.prefixes),
+            )
+            for part, share, windows in (
+                ("validation", PARTS["train"], count // 2),
+                ("test", (PARTS["validation"][0], PARTS["test"][1]), count),
+            )
+        }
+    return settings
+
+
+def compare(
+    azure: str = "",
+    mooncake: str = "",
+    policy: str = "",
+    count: int = 24,
+    settings: tuple[str, ...] = (),
+) -> None:
+    """The trained policy against the best published heuristic, chosen on validation.
+
+    Args:
+        azure, mooncake: traces of a person's own; left out when not given.
+        policy: checkpoint; empty for the shipped one.
+        count: test instances of a setting.
+        settings: which; all when empty.
+    """
+    rows = []
+    for name, parts in _settings(azure, mooncake, count).items():
+        if settings and name not in settings:
+            continue
+        scores = {
+            rule: latencies(parts["validation"], rule, check=False)[:, 0].mean()
+            for rule in PUBLISHED
+        }
+        best = min(scores, key=scores.__getitem__)
+        test = parts["test"]
+        found = {
+            rule: latencies(test, rule, policy)
+            for rule in ("round-robin", best, *OURS, "pretrained")
+        }
+        learnt = found["pretrained"]
+        row = {"setting": name, "windows": len(test), "best heuristic": best}
+        row |= {f"{rule} s": float(found[rule][:, 0].mean()) for rule in ("round-robin", *OURS)}
+        row |= {"best s": float(found[best][:, 0].mean()), "policy s": float(learnt[:, 0].mean())}
+        row["lower than best %"] = reduction(learnt[:, 0], found[best][:, 0])
+        row["than central-queue %"] = reduction(learnt[:, 0], found["central-queue"][:, 0])
+        row["than round-robin %"] = reduction(learnt[:, 0], found["round-robin"][:, 0])
+        row["episode, than round-robin %"] = reduction(learnt[:, 1], found["round-robin"][:, 1])
+        rows.append(row)
+        print(row, flush=True)
+    about = {**machine(PACKAGES), "policy": policy or "shipped"}
+    write_results("routing_compare", rows, about)
+
+
+def sweep(
+    over: Literal["load", "error", "stale"] = "load",
+    policy: str = "",
+    count: int = 12,
+    recipe: str = "heterogeneous",
+) -> None:
+    """Mean latency as one condition of a recipe varies, the requests staying the same.
+
+    Args:
+        over: arrival rate over capacity, share of wrong predictions, or seconds between reports.
+        policy: checkpoint; empty for the shipped one.
+        count: instances.
+        recipe: a key of :data:`makespan.envs.routing.suites.RECIPES`.
+    """
+    instances = draw(recipe, RECIPES[recipe], TEST_SEED, count)
+    values = {
+        "load": (0.5, 0.7, 0.8, 0.9, 1.0, 1.1),
+        "error": (0.0, 0.2, 0.4, 0.6, 1.0),
+        "stale": (0.0, 0.1, 0.5, 1.0, 2.0),
+    }
+    rows = []
+    for value in values[over]:
+        changed = [_changed(instance, over, value) for instance in instances]
+        row: dict[str, Any] = {over: value}
+        for name in ("round-robin", "jsq", "least-tokens", "lmetric", *OURS, "pretrained"):
+            row[name] = float(latencies(changed, name, policy)[:, 0].mean())
+        rows.append(row)
+        print(row, flush=True)
+    print_table(f"Mean end-to-end latency (s) over {over}, {recipe}", rows)
+    write_results(f"routing_sweep_{over}", rows, machine(PACKAGES))
+
+
+def _changed(instance: RoutingInstance, over: str, value: float) -> RoutingInstance:
+    if over == "load":
+        factor = value / instance.offered_load
+        return dataclasses.replace(instance, arrival=instance.arrival / factor)
+    if over == "stale":
+        return dataclasses.replace(instance, stale_s=value)
+    rng = np.random.default_rng(instance.num_requests)
+    output = instance.output.astype(np.int64)
+    return dataclasses.replace(
+        instance, predicted=predict(output, "bucket", value, rng).astype(np.int32)
+    )
+
+
+def curve(policy: str = "", count: int = 6, recipe: str = "homogeneous") -> None:
+    """Share of requests within their objectives over the arrival rate, and where 90 % ends.
+
+    Args:
+        policy: checkpoint; empty for the shipped one.
+        count: instances.
+        recipe: a key of :data:`makespan.envs.routing.suites.RECIPES`.
+    """
+    from matplotlib.figure import Figure
+
+    instances = draw(recipe, RECIPES[recipe], TEST_SEED, count)
+    figure = Figure(figsize=(6.4, 3.8), dpi=110, layout="constrained")
+    axes = figure.add_subplot(xlabel="requests/s", ylabel="share within TTFT and TPOT objectives")
+    rows = []
+    for name in ("round-robin", "least-tokens", "lmetric", "central-queue", "pretrained"):
+        found = goodput(instances, _policy(name, policy))
+        unit = found.rate / found.factor
+        tried = np.array(found.tried)
+        axes.plot(tried[:, 0] * unit, tried[:, 1], ".-", label=name, lw=1, ms=4)
+        rows.append({"policy": name, "goodput (requests/s)": found.rate})
+    axes.axhline(0.9, color="#888888", lw=0.8, ls="--")
+    axes.set_xscale("log")
+    axes.legend(frameon=False, fontsize=8)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    figure.savefig(FOLDER / "routing_goodput.png")
+    print_table(f"Goodput, {recipe}", rows)
+    write_results("routing_goodput", rows, machine(PACKAGES))
+
+
+_policy = policy
+
+if __name__ == "__main__":
+    tyro.extras.subcommand_cli_from_dict(
+        {"speed": speed, "compare": compare, "sweep": sweep, "goodput": curve}
+    )
