@@ -15,17 +15,21 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
+# Scripts in benchmarks/ as targets: benchmark-env-speed and so on; options go into ARGS.
+BENCHMARKS := $(subst _,-,$(patsubst benchmarks/%.py,benchmark-%, \
+	$(filter-out benchmarks/common.py,$(sort $(wildcard benchmarks/*.py)))))
+ARGS ?=
+
 DEMO := runs/demo
 DEMO_MINUTES ?= 2
 
-.PHONY: help demo test test-slow lint format types clean \
-	benchmark-env-speed benchmark-training-speed benchmark-anytime
+.PHONY: help demo test test-slow lint format types clean $(BENCHMARKS)
 
 help:
 	@echo 'make demo        train a job-shop policy for two minutes, compare it, write a report'
 	@echo 'make test        the tests (test-slow: the long ones)'
 	@echo 'make lint        ruff (format: apply it); make types: mypy'
-	@echo 'make benchmark-env-speed | benchmark-training-speed | benchmark-anytime'
+	@echo 'make $(BENCHMARKS)' | sed 's/ benchmark/ | benchmark/2g'
 	@echo 'make clean       remove .venv, caches and build products (runs/ and reports/ stay)'
 
 # Installed again whenever the dependencies may have changed.
@@ -63,8 +67,8 @@ types: $(INSTALLED)
 	@mkdir -p .types && ln -sfn .. .types/makespan  # mypy finds `makespan` there
 	$(BIN)/mypy
 
-benchmark-env-speed benchmark-training-speed benchmark-anytime: benchmark-%: $(INSTALLED)
-	$(BIN)/python benchmarks/$(subst -,_,$*).py
+$(BENCHMARKS): benchmark-%: $(INSTALLED)
+	$(BIN)/python benchmarks/$(subst -,_,$*).py $(ARGS)
 
 clean:
 	rm -rf $(VENV) .types .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
