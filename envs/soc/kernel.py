@@ -188,9 +188,9 @@ WAITS_FOR, ON, DATA, START, END, NEXT, TAIL = range(INSTANCE_COLUMNS := 7)
 CLUSTER_OF, RUNNING, QUEUE, FREE, BOUND_NOW, PLAN_FREE = range(PROCESSOR_COLUMNS := 6)
 #: Columns of ``totals``.
 (
-    NOW, NEXT_JOB, NEXT_ENTRY, IN_SYSTEM, READY, BOUND, INITIAL_BOUND, LEFT, INTEGRAL, CANDIDATES,
+    NOW, NEXT_JOB, NEXT_ENTRY, IN_SYSTEM, READY, BOUND, INITIAL_BOUND, INTEGRAL, CANDIDATES,
     SURVEYED, ENDED,
-) = range(TOTALS := 12)  # fmt: skip
+) = range(TOTALS := 11)  # fmt: skip
 #: Columns of ``candidates``: index into ``ready``, processor, expected start and end.
 PLACE, PROCESSOR, BEGIN, FINISH = range(CANDIDATE_COLUMNS := 4)
 #: Columns of ``look``: earliest expected end and where, earliest on another cluster; end and place
@@ -366,7 +366,6 @@ def _load_jobs(state, row):
         first, end = state.types[row, j, OFFSET], state.types[row, j + 1, OFFSET]
         state.jobs[row, n, TASKS_LEFT] = end - first
         state.jobs[row, n, WORK_LEFT] = state.tasks[row, first:end, SHORTEST].sum()
-        state.totals[row, LEFT] += end - first
         longest = 0
         for t in range(end - 1, first - 1, -1):
             w = t - first
@@ -647,7 +646,6 @@ def _end_tasks(state, row):
         if u < 0 or state.instances[row, u, END] > now:
             continue
         state.processors[row, p, RUNNING] = -1
-        totals[LEFT] -= 1
         n = u // width
         first = state.types[row, state.jobs[row, n, TYPE], OFFSET]
         t = first + u % width
