@@ -1,12 +1,80 @@
 """Call numba kernels with little overhead."""
 
 from collections.abc import Callable
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, ClassVar, TypeVar
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from makespan.envs.core.errors import UsageError
+from makespan.envs.core.instance import Instance
+from makespan.envs.core.observation import Observation
+from makespan.envs.core.problem import Problem
+
+InstanceT = TypeVar("InstanceT", bound=Instance)
+
+
+class CompiledProblem(Problem[InstanceT]):
+    """A problem whose step is a numba kernel, in one version for a thread and one for several.
+
+    Both are called with state, observation, actions, rewards, terminated and the constants.
+
+    Attributes:
+        kernels: the step, and the step with rows shared among threads.
+        parallel_rows: rows from which threads are used; below, launching them costs more than it
+            saves.
+        constants: what else the kernels are given, of the same types for all problems of a class.
+    """
+
+    kernels: ClassVar[tuple[Any, Any]]
+    parallel_rows: ClassVar[int]
+    constants: tuple[Any, ...]
+
+    def step(
+        self,
+        state: Any,
+        observation: Observation,
+        actions: NDArray[np.int64],
+        rewards: NDArray[np.float64],
+        terminated: NDArray[np.bool_],
+    ) -> None:
+        """One decision per row, see :meth:`Problem.step`."""
+        self.bind_step(state, observation, actions, rewards, terminated)()
+
+    def bind_step(
+        self,
+        state: Any,
+        observation: Observation,
+        actions: NDArray[np.int64],
+        rewards: NDArray[np.float64],
+        terminated: NDArray[np.bool_],
+    ) -> Callable[[], None]:
+        """:meth:`step` on these arrays, in threads when there are rows enough to pay for them."""
+        check_step_arrays(len(state[0]), actions, rewards, terminated)
+        parallel = len(actions) >= self.parallel_rows and numba.get_num_threads() > 1
+        step = self._parallel_step if parallel else self._serial_step
+        return partial(step, state, observation, actions, rewards, terminated, *self.constants)
+
+    @cached_property
+    def _serial_step(self) -> Callable[..., None]:
+        return self._compiled(self.kernels[0])
+
+    @cached_property
+    def _parallel_step(self) -> Callable[..., None]:
+        return self._compiled(self.kernels[1])
+
+    def _compiled(self, step: Any) -> Callable[..., None]:
+        return entry_point(
+            step,
+            self.allocate(1),
+            self.spec.allocate(1),
+            np.zeros(1, dtype=np.int64),
+            np.zeros(1),
+            np.zeros(1, dtype=np.bool_),
+            *self.constants,
+        )
 
 
 def entry_point(kernel: Any, *arguments: Any) -> Callable[..., Any]:

@@ -1,25 +1,19 @@
 """Scheduling a task graph as a :class:`~makespan.envs.core.problem.Problem`."""
 
-from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from makespan.envs.core.compiled import check_step_arrays, entry_point
+from makespan.envs.core.compiled import CompiledProblem
 from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
 from makespan.envs.core.observation import Observation, ObservationSpec
-from makespan.envs.core.problem import Problem
 from makespan.envs.dag import kernel
 from makespan.envs.dag.bounds import lower_bound
 from makespan.envs.dag.instance import Sizes, TaskGraphInstance
 from makespan.envs.dag.kernel import State
 from makespan.envs.dag.solution import TaskGraphSolution
-
-#: Rows from which a step is shared among threads; below, launching them costs more than it saves.
-PARALLEL_ROWS = 256
 
 #: Options and their values, first the default; see :mod:`makespan.envs.dag.kernel`.
 OPTIONS: dict[str, tuple[str, ...]] = {
@@ -30,7 +24,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 }
 
 
-class DagProblem(Problem[TaskGraphInstance]):
+class DagProblem(CompiledProblem[TaskGraphInstance]):
     """Schedules tasks one by one to minimise the makespan.
 
     Args:
@@ -43,6 +37,8 @@ class DagProblem(Problem[TaskGraphInstance]):
     """
 
     name: ClassVar[str] = "dag"
+    kernels: ClassVar[tuple[Any, Any]] = kernel.step, kernel.step_parallel
+    parallel_rows: ClassVar[int] = 256
 
     def __init__(self, largest: Sizes, **options: str) -> None:
         for option, value in options.items():
@@ -52,7 +48,7 @@ class DagProblem(Problem[TaskGraphInstance]):
                 raise UnknownNameError(f"{option} mode", value, OPTIONS[option])
         self.largest = largest
         self._options = {name: options.get(name, values[0]) for name, values in OPTIONS.items()}
-        self._constants = tuple(OPTIONS[name].index(value) for name, value in self._options.items())
+        self.constants = tuple(OPTIONS[name].index(value) for name, value in self._options.items())
         tasks, processors, edges, _ = largest
         width = processors if self._options["actions"] == "task-processor" else 1
         extra = kernel.LOOKAHEAD_FEATURES if self._options["lookahead"] != "none" else ()
@@ -148,58 +144,7 @@ class DagProblem(Problem[TaskGraphInstance]):
             instance.upward_ranks,
             instance.rank_order,
             lower_bound(instance),
-            *self._constants,
-        )
-
-    def step(
-        self,
-        state: State,
-        observation: Observation,
-        actions: NDArray[np.int64],
-        rewards: NDArray[np.float64],
-        terminated: NDArray[np.bool_],
-    ) -> None:
-        """One decision per row, see :meth:`Problem.step`."""
-        self.bind_step(state, observation, actions, rewards, terminated)()
-
-    def bind_step(
-        self,
-        state: State,
-        observation: Observation,
-        actions: NDArray[np.int64],
-        rewards: NDArray[np.float64],
-        terminated: NDArray[np.bool_],
-    ) -> Callable[[], None]:
-        """:meth:`step` on these arrays, in threads when there are rows enough to pay for them."""
-        check_step_arrays(len(state.sizes), actions, rewards, terminated)
-        parallel = len(actions) >= PARALLEL_ROWS and numba.get_num_threads() > 1
-        return partial(
-            self._parallel_step if parallel else self._serial_step,
-            state,
-            observation,
-            actions,
-            rewards,
-            terminated,
-            *self._constants,
-        )
-
-    @cached_property
-    def _serial_step(self) -> Callable[..., None]:
-        return self._compiled(kernel.step)
-
-    @cached_property
-    def _parallel_step(self) -> Callable[..., None]:
-        return self._compiled(kernel.step_parallel)
-
-    def _compiled(self, step: Any) -> Callable[..., None]:
-        return entry_point(
-            step,
-            self.allocate(1),
-            self.spec.allocate(1),
-            np.zeros(1, dtype=np.int64),
-            np.zeros(1),
-            np.zeros(1, dtype=np.bool_),
-            *self._constants,
+            *self.constants,
         )
 
     def solution(self, state: State, row: int) -> TaskGraphSolution:

@@ -1,27 +1,21 @@
 """The job shop and the flexible job shop as a :class:`~makespan.envs.core.problem.Problem`."""
 
-from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from makespan.envs.core.compiled import check_step_arrays, entry_point
+from makespan.envs.core.compiled import CompiledProblem
 from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
 from makespan.envs.core.observation import Observation, ObservationSpec
-from makespan.envs.core.problem import Problem
 from makespan.envs.jobshop import kernel
 from makespan.envs.jobshop.instance import JobShopInstance, Sizes
 from makespan.envs.jobshop.kernel import State
 from makespan.envs.jobshop.solution import JobShopSolution
 
-#: Rows from which a step is shared among threads; below, launching them costs more than it saves.
-PARALLEL_ROWS = 256
 
-
-class JobShopProblem(Problem[JobShopInstance]):
+class JobShopProblem(CompiledProblem[JobShopInstance]):
     """Schedules operations one by one to minimise the makespan.
 
     Args:
@@ -36,6 +30,8 @@ class JobShopProblem(Problem[JobShopInstance]):
     """
 
     name: ClassVar[str] = "jobshop"
+    kernels: ClassVar[tuple[Any, Any]] = kernel.step, kernel.step_parallel
+    parallel_rows: ClassVar[int] = 256
 
     def __init__(self, largest: Sizes, decode: str = "active", lookahead: str = "none") -> None:
         if decode not in kernel.DECODE_MODES:
@@ -45,7 +41,7 @@ class JobShopProblem(Problem[JobShopInstance]):
         self.largest = largest
         self.decode = decode
         self.lookahead = lookahead
-        self._constants = (
+        self.constants = (
             largest.alternatives,
             kernel.DECODE_MODES.index(decode),
             kernel.LOOKAHEAD_MODES.index(lookahead),
@@ -163,58 +159,7 @@ class JobShopProblem(Problem[JobShopInstance]):
             instance.alternative_offsets,
             instance.machines,
             instance.durations,
-            *self._constants,
-        )
-
-    def step(
-        self,
-        state: State,
-        observation: Observation,
-        actions: NDArray[np.int64],
-        rewards: NDArray[np.float64],
-        terminated: NDArray[np.bool_],
-    ) -> None:
-        """One decision per row, see :meth:`Problem.step`."""
-        self.bind_step(state, observation, actions, rewards, terminated)()
-
-    def bind_step(
-        self,
-        state: State,
-        observation: Observation,
-        actions: NDArray[np.int64],
-        rewards: NDArray[np.float64],
-        terminated: NDArray[np.bool_],
-    ) -> Callable[[], None]:
-        """:meth:`step` on these arrays, in threads when there are rows enough to pay for them."""
-        check_step_arrays(len(state.sizes), actions, rewards, terminated)
-        parallel = len(actions) >= PARALLEL_ROWS and numba.get_num_threads() > 1
-        return partial(
-            self._parallel_step if parallel else self._serial_step,
-            state,
-            observation,
-            actions,
-            rewards,
-            terminated,
-            *self._constants,
-        )
-
-    @cached_property
-    def _serial_step(self) -> Callable[..., None]:
-        return self._compiled(kernel.step)
-
-    @cached_property
-    def _parallel_step(self) -> Callable[..., None]:
-        return self._compiled(kernel.step_parallel)
-
-    def _compiled(self, step: Any) -> Callable[..., None]:
-        return entry_point(
-            step,
-            self.allocate(1),
-            self.spec.allocate(1),
-            np.zeros(1, dtype=np.int64),
-            np.zeros(1),
-            np.zeros(1, dtype=np.bool_),
-            *self._constants,
+            *self.constants,
         )
 
     def solution(self, state: State, row: int) -> JobShopSolution:

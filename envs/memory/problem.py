@@ -1,24 +1,18 @@
 """The memory-mapping game as a :class:`~makespan.envs.core.problem.Problem`."""
 
-from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from makespan.envs.core.compiled import check_step_arrays, entry_point
+from makespan.envs.core.compiled import CompiledProblem
 from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
 from makespan.envs.core.observation import Observation, ObservationSpec
-from makespan.envs.core.problem import Problem
 from makespan.envs.memory import kernel
 from makespan.envs.memory.instance import MemoryInstance, Sizes
 from makespan.envs.memory.kernel import State
 from makespan.envs.memory.solution import MemoryPlan
-
-#: Rows from which a step is shared among threads; below, launching them costs more than it saves.
-PARALLEL_ROWS = 64
 
 #: Options of the problem and their values, first the default.
 OPTIONS: dict[str, tuple[str, ...]] = {
@@ -29,7 +23,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 }
 
 
-class MemoryProblem(Problem[MemoryInstance]):
+class MemoryProblem(CompiledProblem[MemoryInstance]):
     """Decides access by access what fast memory serves, to minimise latency.
 
     Args:
@@ -44,6 +38,8 @@ class MemoryProblem(Problem[MemoryInstance]):
     """
 
     name: ClassVar[str] = "memory"
+    kernels: ClassVar[tuple[Any, Any]] = kernel.step, kernel.step_parallel
+    parallel_rows: ClassVar[int] = 64
 
     def __init__(
         self,
@@ -64,7 +60,7 @@ class MemoryProblem(Problem[MemoryInstance]):
             if value not in OPTIONS[name]:
                 raise UnknownNameError(f"{name.replace('_', '-')} mode", value, OPTIONS[name])
         index = {name: OPTIONS[name].index(value) for name, value in self._options.items()}
-        self._constants = (index["placement"], index["strict"], index["lookahead"])
+        self.constants = ((index["placement"], index["strict"], index["lookahead"]),)
         self._lanes = 2 if index["lookahead"] else 1
         extra = kernel.LOOKAHEAD_FEATURES if index["lookahead"] else ()
         self.spec = ObservationSpec(
@@ -157,58 +153,7 @@ class MemoryProblem(Problem[MemoryInstance]):
             instance.capacity // alignment * alignment,
             instance.copy_model == "dynamic",
         )
-        kernel.refresh(state, observation, row, self._constants)
-
-    def step(
-        self,
-        state: State,
-        observation: Observation,
-        actions: NDArray[np.int64],
-        rewards: NDArray[np.float64],
-        terminated: NDArray[np.bool_],
-    ) -> None:
-        """One decision per row, see :meth:`Problem.step`."""
-        self.bind_step(state, observation, actions, rewards, terminated)()
-
-    def bind_step(
-        self,
-        state: State,
-        observation: Observation,
-        actions: NDArray[np.int64],
-        rewards: NDArray[np.float64],
-        terminated: NDArray[np.bool_],
-    ) -> Callable[[], None]:
-        """:meth:`step` on these arrays, in threads when there are rows enough to pay for them."""
-        check_step_arrays(len(state.totals), actions, rewards, terminated)
-        parallel = len(actions) >= PARALLEL_ROWS and numba.get_num_threads() > 1
-        return partial(
-            self._parallel_step if parallel else self._serial_step,
-            state,
-            observation,
-            actions,
-            rewards,
-            terminated,
-            self._constants,
-        )
-
-    @cached_property
-    def _serial_step(self) -> Callable[..., None]:
-        return self._compiled(kernel.step)
-
-    @cached_property
-    def _parallel_step(self) -> Callable[..., None]:
-        return self._compiled(kernel.step_parallel)
-
-    def _compiled(self, step: Any) -> Callable[..., None]:
-        return entry_point(
-            step,
-            self.allocate(1),
-            self.spec.allocate(1),
-            np.zeros(1, dtype=np.int64),
-            np.zeros(1),
-            np.zeros(1, dtype=np.bool_),
-            self._constants,
-        )
+        kernel.refresh(state, observation, row, *self.constants)
 
     def solution(self, state: State, row: int) -> MemoryPlan:
         """The plan of a finished row."""

@@ -1,28 +1,22 @@
 """Offset allocation as a :class:`~makespan.envs.core.problem.Problem`."""
 
-from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from makespan.envs.core.compiled import check_step_arrays, entry_point
+from makespan.envs.core.compiled import CompiledProblem
 from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
 from makespan.envs.core.observation import Observation, ObservationSpec
-from makespan.envs.core.problem import Problem
 from makespan.envs.offsets import kernel
 from makespan.envs.offsets.bounds import lower_bound
 from makespan.envs.offsets.instance import OffsetInstance, Sizes
 from makespan.envs.offsets.kernel import State
 from makespan.envs.offsets.solution import OffsetSolution
 
-#: Rows from which a step is shared among threads; below, launching them costs more than it saves.
-PARALLEL_ROWS = 256
 
-
-class OffsetProblem(Problem[OffsetInstance]):
+class OffsetProblem(CompiledProblem[OffsetInstance]):
     """Places buffers one by one to minimise the peak, or to stay within the capacity.
 
     Args:
@@ -34,13 +28,15 @@ class OffsetProblem(Problem[OffsetInstance]):
     """
 
     name: ClassVar[str] = "offsets"
+    kernels: ClassVar[tuple[Any, Any]] = kernel.step, kernel.step_parallel
+    parallel_rows: ClassVar[int] = 256
 
     def __init__(self, largest: Sizes, decode: str = "active") -> None:
         if decode not in kernel.DECODE_MODES:
             raise UnknownNameError("decode mode", decode, kernel.DECODE_MODES)
         self.largest = largest
         self.decode = decode
-        self._constants = (kernel.DECODE_MODES.index(decode),)
+        self.constants = (kernel.DECODE_MODES.index(decode),)
         self.spec = ObservationSpec(
             max_nodes=largest.buffers + largest.sections,
             max_edges=3 * largest.buffers + largest.sections,
@@ -109,58 +105,7 @@ class OffsetProblem(Problem[OffsetInstance]):
             instance.identical_before,
             instance.loads,
             lower_bound(instance),
-            *self._constants,
-        )
-
-    def step(
-        self,
-        state: State,
-        observation: Observation,
-        actions: NDArray[np.int64],
-        rewards: NDArray[np.float64],
-        terminated: NDArray[np.bool_],
-    ) -> None:
-        """One decision per row, see :meth:`Problem.step`."""
-        self.bind_step(state, observation, actions, rewards, terminated)()
-
-    def bind_step(
-        self,
-        state: State,
-        observation: Observation,
-        actions: NDArray[np.int64],
-        rewards: NDArray[np.float64],
-        terminated: NDArray[np.bool_],
-    ) -> Callable[[], None]:
-        """:meth:`step` on these arrays, in threads when there are rows enough to pay for them."""
-        check_step_arrays(len(state.sizes), actions, rewards, terminated)
-        parallel = len(actions) >= PARALLEL_ROWS and numba.get_num_threads() > 1
-        return partial(
-            self._parallel_step if parallel else self._serial_step,
-            state,
-            observation,
-            actions,
-            rewards,
-            terminated,
-            *self._constants,
-        )
-
-    @cached_property
-    def _serial_step(self) -> Callable[..., None]:
-        return self._compiled(kernel.step)
-
-    @cached_property
-    def _parallel_step(self) -> Callable[..., None]:
-        return self._compiled(kernel.step_parallel)
-
-    def _compiled(self, step: Any) -> Callable[..., None]:
-        return entry_point(
-            step,
-            self.allocate(1),
-            self.spec.allocate(1),
-            np.zeros(1, dtype=np.int64),
-            np.zeros(1),
-            np.zeros(1, dtype=np.bool_),
-            *self._constants,
+            *self.constants,
         )
 
     def solution(self, state: State, row: int) -> OffsetSolution:

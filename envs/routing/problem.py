@@ -1,17 +1,14 @@
 """LLM request routing as a :class:`~makespan.envs.core.problem.Problem`."""
 
-from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from makespan.envs.core.compiled import check_step_arrays, entry_point
+from makespan.envs.core.compiled import CompiledProblem
 from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
 from makespan.envs.core.observation import Observation, ObservationSpec
-from makespan.envs.core.problem import Problem
 from makespan.envs.routing import kernel
 from makespan.envs.routing.bounds import latency_alone
 from makespan.envs.routing.hardware import iteration_time
@@ -19,11 +16,8 @@ from makespan.envs.routing.instance import RoutingInstance, Sizes
 from makespan.envs.routing.kernel import State
 from makespan.envs.routing.solution import RoutingSolution
 
-#: Rows from which a step is shared among threads; below, launching them costs more than it saves.
-PARALLEL_ROWS = 128
 
-
-class RoutingProblem(Problem[RoutingInstance]):
+class RoutingProblem(CompiledProblem[RoutingInstance]):
     """Sends requests to replicas one by one to minimise the mean end-to-end latency.
 
     Candidate 0 holds the request at the router, candidate 1 + r sends it to replica r.
@@ -38,6 +32,8 @@ class RoutingProblem(Problem[RoutingInstance]):
     """
 
     name: ClassVar[str] = "routing"
+    kernels: ClassVar[tuple[Any, Any]] = kernel.step, kernel.step_parallel
+    parallel_rows: ClassVar[int] = 128
 
     def __init__(self, largest: Sizes, queue: str = "fcfs", reward: str = "integral") -> None:
         if queue not in kernel.QUEUE_ORDERS:
@@ -47,7 +43,7 @@ class RoutingProblem(Problem[RoutingInstance]):
         self.largest = largest
         self.queue = queue
         self.reward = reward
-        self._constants = (kernel.QUEUE_ORDERS.index(queue), kernel.REWARDS.index(reward))
+        self.constants = (kernel.QUEUE_ORDERS.index(queue), kernel.REWARDS.index(reward))
         self.spec = ObservationSpec(
             max_nodes=2 + largest.replicas,
             max_edges=2 * largest.replicas,
@@ -157,58 +153,7 @@ class RoutingProblem(Problem[RoutingInstance]):
         )
         rules = (instance.hold_s, instance.delay_s, instance.stale_s, instance.transfer_s)
         state.seconds[row, : len(rules)] = rules
-        kernel.reset_row(state, observation, row, self._constants[0])
-
-    def step(
-        self,
-        state: State,
-        observation: Observation,
-        actions: NDArray[np.int64],
-        rewards: NDArray[np.float64],
-        terminated: NDArray[np.bool_],
-    ) -> None:
-        """One decision per row, see :meth:`Problem.step`."""
-        self.bind_step(state, observation, actions, rewards, terminated)()
-
-    def bind_step(
-        self,
-        state: State,
-        observation: Observation,
-        actions: NDArray[np.int64],
-        rewards: NDArray[np.float64],
-        terminated: NDArray[np.bool_],
-    ) -> Callable[[], None]:
-        """:meth:`step` on these arrays, in threads when there are rows enough to pay for them."""
-        check_step_arrays(len(state.sizes), actions, rewards, terminated)
-        parallel = len(actions) >= PARALLEL_ROWS and numba.get_num_threads() > 1
-        return partial(
-            self._parallel_step if parallel else self._serial_step,
-            state,
-            observation,
-            actions,
-            rewards,
-            terminated,
-            *self._constants,
-        )
-
-    @cached_property
-    def _serial_step(self) -> Callable[..., None]:
-        return self._compiled(kernel.step)
-
-    @cached_property
-    def _parallel_step(self) -> Callable[..., None]:
-        return self._compiled(kernel.step_parallel)
-
-    def _compiled(self, step: Any) -> Callable[..., None]:
-        return entry_point(
-            step,
-            self.allocate(1),
-            self.spec.allocate(1),
-            np.zeros(1, dtype=np.int64),
-            np.zeros(1),
-            np.zeros(1, dtype=np.bool_),
-            *self._constants,
-        )
+        kernel.reset_row(state, observation, row, self.constants[0])
 
     def solution(self, state: State, row: int) -> RoutingSolution:
         """The decisions of a finished row and what followed."""

@@ -1,28 +1,22 @@
 """Streaming jobs on a system on chip as a :class:`~makespan.envs.core.problem.Problem`."""
 
-from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from makespan.envs.core.compiled import check_step_arrays, entry_point
+from makespan.envs.core.compiled import CompiledProblem
 from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
 from makespan.envs.core.observation import Observation, ObservationSpec
-from makespan.envs.core.problem import Problem
 from makespan.envs.soc import kernel
 from makespan.envs.soc.bounds import upward_ranks
 from makespan.envs.soc.instance import Sizes, StreamInstance
 from makespan.envs.soc.kernel import State
 from makespan.envs.soc.solution import StreamSolution
 
-#: Rows from which a step is shared among threads; below, launching them costs more than it saves.
-PARALLEL_ROWS = 64
 
-
-class StreamProblem(Problem[StreamInstance]):
+class StreamProblem(CompiledProblem[StreamInstance]):
     """Binds ready tasks to processors to minimise the mean latency of jobs.
 
     Args:
@@ -35,6 +29,8 @@ class StreamProblem(Problem[StreamInstance]):
     """
 
     name: ClassVar[str] = "soc"
+    kernels: ClassVar[tuple[Any, Any]] = kernel.step, kernel.step_parallel
+    parallel_rows: ClassVar[int] = 64
 
     def __init__(self, largest: Sizes, binding: str = "late", processors: str = "distinct") -> None:
         if binding not in kernel.BINDING_MODES:
@@ -44,7 +40,7 @@ class StreamProblem(Problem[StreamInstance]):
         self.largest = largest
         self.binding = binding
         self.processors = processors
-        self._constants = (
+        self.constants = (
             kernel.BINDING_MODES.index(binding),
             kernel.PROCESSOR_MODES.index(processors),
         )
@@ -167,58 +163,7 @@ class StreamProblem(Problem[StreamInstance]):
             instance.gaps[:entering],
             instance.factors[:entering],
             float(instance.noise),
-            *self._constants,
-        )
-
-    def step(
-        self,
-        state: State,
-        observation: Observation,
-        actions: NDArray[np.int64],
-        rewards: NDArray[np.float64],
-        terminated: NDArray[np.bool_],
-    ) -> None:
-        """One decision per row, see :meth:`Problem.step`."""
-        self.bind_step(state, observation, actions, rewards, terminated)()
-
-    def bind_step(
-        self,
-        state: State,
-        observation: Observation,
-        actions: NDArray[np.int64],
-        rewards: NDArray[np.float64],
-        terminated: NDArray[np.bool_],
-    ) -> Callable[[], None]:
-        """:meth:`step` on these arrays, in threads when there are rows enough to pay for them."""
-        check_step_arrays(len(state.sizes), actions, rewards, terminated)
-        parallel = len(actions) >= PARALLEL_ROWS and numba.get_num_threads() > 1
-        return partial(
-            self._parallel_step if parallel else self._serial_step,
-            state,
-            observation,
-            actions,
-            rewards,
-            terminated,
-            *self._constants,
-        )
-
-    @cached_property
-    def _serial_step(self) -> Callable[..., None]:
-        return self._compiled(kernel.step)
-
-    @cached_property
-    def _parallel_step(self) -> Callable[..., None]:
-        return self._compiled(kernel.step_parallel)
-
-    def _compiled(self, step: Any) -> Callable[..., None]:
-        return entry_point(
-            step,
-            self.allocate(1),
-            self.spec.allocate(1),
-            np.zeros(1, dtype=np.int64),
-            np.zeros(1),
-            np.zeros(1, dtype=np.bool_),
-            *self._constants,
+            *self.constants,
         )
 
     def solution(self, state: State, row: int) -> StreamSolution:

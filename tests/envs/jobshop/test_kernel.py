@@ -24,7 +24,7 @@ from makespan.envs.jobshop.kernel import (
     DECODE_MODES,
     LOOKAHEAD_FEATURES,
 )
-from makespan.envs.jobshop.problem import PARALLEL_ROWS, JobShopProblem
+from makespan.envs.jobshop.problem import JobShopProblem
 from makespan.envs.jobshop.solution import JobShopSolution
 from makespan.tests.jobshop_reference import (
     Candidate,
@@ -443,9 +443,9 @@ def test_instances_of_all_sizes_in_one_batch_are_as_one_by_one(decode: str) -> N
 def test_threads_change_nothing() -> None:
     """A batch large enough for threads, and its halves, which are not."""
     assert numba.get_num_threads() > 1
-    shops = sample(JobShopGenerator((2, 5), (2, 4)), PARALLEL_ROWS)
+    shops = sample(JobShopGenerator((2, 5), (2, 4)), JobShopProblem.parallel_rows)
     problem, rng = JobShopProblem.for_instances(shops), np.random.default_rng(0)
-    half = PARALLEL_ROWS // 2
+    half = JobShopProblem.parallel_rows // 2
     halves = [rollout(problem, part, FirstEnd(), rng) for part in (shops[:half], shops[half:])]
     assert rollout(problem, shops, FirstEnd(), rng) == [*halves[0], *halves[1]]
 

@@ -18,7 +18,7 @@ from makespan.envs.offsets.family import make_env
 from makespan.envs.offsets.generator import OffsetGenerator
 from makespan.envs.offsets.instance import OffsetInstance
 from makespan.envs.offsets.kernel import CANDIDATE_FEATURES, DECODE_MODES
-from makespan.envs.offsets.problem import PARALLEL_ROWS, OffsetProblem
+from makespan.envs.offsets.problem import OffsetProblem
 from makespan.tests.offsets_reference import Memory, every_episode, instances, optimum
 
 every_decode = pytest.mark.parametrize("decode", DECODE_MODES)
@@ -279,7 +279,7 @@ def test_wrong_use_is_refused() -> None:
 
 
 def test_threads_change_nothing() -> None:
-    rows = PARALLEL_ROWS
+    rows = OffsetProblem.parallel_rows
     generator = OffsetGenerator((5, 20))
     rng = np.random.default_rng(3)
     problem = OffsetProblem(generator.largest)

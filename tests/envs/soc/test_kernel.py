@@ -225,7 +225,7 @@ def test_the_step_in_threads_is_the_step() -> None:
         while not terminated.all():
             actions = np.where(terminated, -1, observation.action_mask[:, ::-1].argmax(axis=1))
             actions = np.where(terminated, -1, observation.action_mask.shape[1] - 1 - actions)
-            step(state, observation, actions, rewards, terminated, *problem._constants)
+            step(state, observation, actions, rewards, terminated, *problem.constants)
             total += rewards
         outcomes.append((total, state.instances.copy()))
     np.testing.assert_array_equal(outcomes[0][0], outcomes[1][0])
