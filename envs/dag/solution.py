@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from makespan.envs.core.columns import column, malformed, read_rows
 from makespan.envs.core.errors import InvalidSolutionError
 from makespan.envs.dag.instance import TaskGraphInstance
 
@@ -59,11 +60,11 @@ class TaskGraphSolution:
     ends: NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        for column in COLUMNS:
-            object.__setattr__(self, column, _column(getattr(self, column), column))
-        lengths = {column: len(getattr(self, column)) for column in COLUMNS}
+        for name in COLUMNS:
+            object.__setattr__(self, name, column(getattr(self, name), name))
+        lengths = {name: len(getattr(self, name)) for name in COLUMNS}
         if len(set(lengths.values())) > 1:
-            raise _malformed(f"columns: found the lengths {lengths}, expected equal")
+            raise malformed(f"columns: found the lengths {lengths}, expected equal")
 
     @classmethod
     def from_tasks(
@@ -74,10 +75,10 @@ class TaskGraphSolution:
         Raises:
             InvalidSolutionError: for wrong lengths or a processor that cannot run its task.
         """
-        processor, start = _column(processors, "processors"), _column(starts, "starts")
+        processor, start = column(processors, "processors"), column(starts, "starts")
         count = instance.num_tasks
         if len(processor) != count or len(start) != count:
-            raise _malformed(
+            raise malformed(
                 f"found {len(processor)} processors and {len(start)} starts, expected {count}, "
                 "one per task"
             )
@@ -154,19 +155,10 @@ class TaskGraphSolution:
             InvalidSolutionError: naming the field at fault, whatever ``data`` is; also when the
                 makespan it states is not that of its tasks.
         """
-        if not isinstance(data, dict):
-            raise _malformed(f"found {reprlib.repr(data)}, expected an object")
-        for field, expected in (("kind", cls.kind), ("version", cls.version)):
-            if data.get(field) != expected:
-                found = reprlib.repr(data.get(field))
-                raise _malformed(f"field '{field}': found {found}, expected {expected!r}")
-        tasks = data.get("tasks")
-        if not isinstance(tasks, list):
-            raise _malformed(f"field 'tasks': found {reprlib.repr(tasks)}, expected a list")
-        rows = [_row(task, index) for index, task in enumerate(tasks)]
+        rows = read_rows(data, cls.kind, cls.version, "tasks", Row)
         solution = cls(*np.array(rows, dtype=np.int64).reshape(-1, 4).T)
         if data.get("makespan") != solution.makespan:
-            raise _malformed(
+            raise malformed(
                 f"field 'makespan': found {reprlib.repr(data.get('makespan'))}, "
                 f"but the tasks end at {solution.makespan}"
             )
@@ -238,38 +230,3 @@ def _overlapping(rows: list[Row], instance: TaskGraphInstance) -> Iterator[str]:
             )
         if before is None or row.end > before.end:
             last[row.processor] = row
-
-
-def _malformed(sentence: str) -> InvalidSolutionError:
-    return InvalidSolutionError([sentence])
-
-
-def _column(values: ArrayLike, name: str) -> NDArray[np.int64]:
-    """A read-only int64 copy of ``values``; raises InvalidSolutionError."""
-    try:
-        array = np.asarray(values)
-        fits = array.ndim == 1 and (not array.size or array.dtype.kind in "iu")
-    except (ValueError, TypeError, OverflowError):
-        fits = False
-    if not fits or (array.dtype.kind == "u" and array.max(initial=0) > np.iinfo(np.int64).max):
-        raise _malformed(
-            f"column {name}: found {reprlib.repr(values)}, expected a vector of 64-bit integers"
-        )
-    column = array.astype(np.int64)
-    column.flags.writeable = False
-    return column
-
-
-def _row(task: Any, index: int) -> Row:
-    """One task of the JSON form; raises InvalidSolutionError."""
-    if not isinstance(task, dict) or set(task) != set(Row._fields):
-        raise _malformed(
-            f"tasks[{index}]: found {reprlib.repr(task)}, "
-            f"expected an object with {', '.join(Row._fields)}"
-        )
-    for field, value in task.items():
-        if type(value) is not int or abs(value) >= 2**62:
-            raise _malformed(
-                f"tasks[{index}]: {field}: found {reprlib.repr(value)}, expected an integer"
-            )
-    return Row(**task)

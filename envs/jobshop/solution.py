@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from makespan.envs.core.columns import column, malformed, read_rows
 from makespan.envs.core.errors import InvalidSolutionError
 from makespan.envs.jobshop.instance import JobShopInstance
 
@@ -66,11 +67,11 @@ class JobShopSolution:
     ends: NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        for column in COLUMNS:
-            object.__setattr__(self, column, _column(getattr(self, column), column))
-        lengths = {column: len(getattr(self, column)) for column in COLUMNS}
+        for name in COLUMNS:
+            object.__setattr__(self, name, column(getattr(self, name), name))
+        lengths = {name: len(getattr(self, name)) for name in COLUMNS}
         if len(set(lengths.values())) > 1:
-            raise _malformed(f"columns: found the lengths {lengths}, expected equal")
+            raise malformed(f"columns: found the lengths {lengths}, expected equal")
 
     @classmethod
     def from_operations(
@@ -86,10 +87,10 @@ class JobShopSolution:
         Raises:
             InvalidSolutionError: for wrong lengths or a machine that an operation cannot use.
         """
-        machine_column, start_column = _column(machines, "machines"), _column(starts, "starts")
+        machine_column, start_column = column(machines, "machines"), column(starts, "starts")
         count = instance.num_operations
         if len(machine_column) != count or len(start_column) != count:
-            raise _malformed(
+            raise malformed(
                 f"found {len(machine_column)} machines and {len(start_column)} starts, "
                 f"expected {count}, one per operation"
             )
@@ -169,21 +170,11 @@ class JobShopSolution:
             InvalidSolutionError: naming the field at fault, whatever ``data`` is; also when the
                 makespan it states is not that of its operations.
         """
-        if not isinstance(data, dict):
-            raise _malformed(f"found {reprlib.repr(data)}, expected an object")
-        for field, expected in (("kind", cls.kind), ("version", cls.version)):
-            if data.get(field) != expected:
-                found = reprlib.repr(data.get(field))
-                raise _malformed(f"field '{field}': found {found}, expected {expected!r}")
-        operations = data.get("operations")
-        if not isinstance(operations, list):
-            found = reprlib.repr(operations)
-            raise _malformed(f"field 'operations': found {found}, expected a list")
-        rows = [_row(operation, index) for index, operation in enumerate(operations)]
+        rows = read_rows(data, cls.kind, cls.version, "operations", Row)
         jobs, positions, machines, starts, ends = np.array(rows, dtype=np.int64).reshape(-1, 5).T
         solution = cls(jobs, positions, machines, starts, ends)
         if data.get("makespan") != solution.makespan:
-            raise _malformed(
+            raise malformed(
                 f"field 'makespan': found {reprlib.repr(data.get('makespan'))}, "
                 f"but the operations end at {solution.makespan}"
             )
@@ -257,40 +248,5 @@ def _overlapping(rows: list[Row]) -> Iterator[str]:
                 last = row
 
 
-def _malformed(sentence: str) -> InvalidSolutionError:
-    return InvalidSolutionError([sentence])
-
-
 def _label(job: int, operation: int) -> str:
     return f"job {job}, operation {operation}"
-
-
-def _column(values: ArrayLike, name: str) -> NDArray[np.int64]:
-    """A read-only int64 copy of ``values``; raises InvalidSolutionError."""
-    try:
-        array = np.asarray(values)
-        fits = array.ndim == 1 and (not array.size or array.dtype.kind in "iu")
-    except (ValueError, TypeError, OverflowError):
-        fits = False
-    if not fits or (array.dtype.kind == "u" and array.max(initial=0) > np.iinfo(np.int64).max):
-        raise _malformed(
-            f"column {name}: found {reprlib.repr(values)}, expected a vector of 64-bit integers"
-        )
-    column = array.astype(np.int64)
-    column.flags.writeable = False
-    return column
-
-
-def _row(operation: Any, index: int) -> Row:
-    """One operation of the JSON form; raises InvalidSolutionError."""
-    if not isinstance(operation, dict) or set(operation) != set(Row._fields):
-        raise _malformed(
-            f"operations[{index}]: found {reprlib.repr(operation)}, "
-            f"expected an object with {', '.join(Row._fields)}"
-        )
-    for field, value in operation.items():
-        if type(value) is not int or abs(value) >= 2**62:
-            raise _malformed(
-                f"operations[{index}]: {field}: found {reprlib.repr(value)}, expected an integer"
-            )
-    return Row(**operation)

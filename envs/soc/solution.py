@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from makespan.envs.core.columns import malformed, read_rows
 from makespan.envs.core.errors import InvalidSolutionError
 from makespan.envs.soc.instance import StreamInstance
 
@@ -78,7 +79,7 @@ class StreamSolution:
             object.__setattr__(self, column, _column(getattr(self, column), column))
         lengths = {column: len(getattr(self, column)) for column in COLUMNS}
         if len(set(lengths.values())) > 1:
-            raise _malformed(f"columns: found the lengths {lengths}, expected equal")
+            raise malformed(f"columns: found the lengths {lengths}, expected equal")
 
     def rows(self) -> Iterator[Row]:
         """The tasks in the order of the columns."""
@@ -183,16 +184,7 @@ class StreamSolution:
     @classmethod
     def from_dict(cls, data: Any) -> Self:
         """Rebuild a solution; raises InvalidSolutionError naming the field at fault."""
-        if not isinstance(data, dict):
-            raise _malformed(f"found {reprlib.repr(data)}, expected an object")
-        for field, expected in (("kind", cls.kind), ("version", cls.version)):
-            if data.get(field) != expected:
-                found = reprlib.repr(data.get(field))
-                raise _malformed(f"field '{field}': found {found}, expected {expected!r}")
-        tasks = data.get("tasks")
-        if not isinstance(tasks, list):
-            raise _malformed(f"field 'tasks': found {reprlib.repr(tasks)}, expected a list")
-        rows = [_row(task, index) for index, task in enumerate(tasks)]
+        rows = read_rows(data, cls.kind, cls.version, "tasks", Row)
         columns = np.array(rows, dtype=np.int64).reshape(-1, len(COLUMNS)).T
         return cls(*columns)
 
@@ -270,10 +262,6 @@ def _overlapping(rows: list[Row]) -> Iterator[str]:
                 yield f"processor {processor}: {before} and {after} overlap"
 
 
-def _malformed(sentence: str) -> InvalidSolutionError:
-    return InvalidSolutionError([sentence])
-
-
 def _column(values: ArrayLike, name: str) -> NDArray[np.int64]:
     """A read-only int64 copy of ``values``; raises InvalidSolutionError."""
     try:
@@ -282,22 +270,7 @@ def _column(values: ArrayLike, name: str) -> NDArray[np.int64]:
     except (ValueError, TypeError, OverflowError):
         fits = False
     if not fits:
-        raise _malformed(f"column {name}: found {reprlib.repr(values)}, expected integers")
+        raise malformed(f"column {name}: found {reprlib.repr(values)}, expected integers")
     column = array.astype(np.int64)
     column.flags.writeable = False
     return column
-
-
-def _row(task: Any, index: int) -> Row:
-    """One task of the JSON form; raises InvalidSolutionError."""
-    if not isinstance(task, dict) or set(task) != set(Row._fields):
-        raise _malformed(
-            f"tasks[{index}]: found {reprlib.repr(task)}, expected an object with "
-            f"{', '.join(Row._fields)}"
-        )
-    for field, value in task.items():
-        if type(value) is not int or abs(value) >= 2**62:
-            raise _malformed(
-                f"tasks[{index}]: {field}: found {reprlib.repr(value)}, expected an integer"
-            )
-    return Row(**task)
