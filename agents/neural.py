@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from makespan.envs.core.observation import Observation
+from makespan.agents.actor import CompiledActor
+from makespan.envs.core.observation import Observation, existing_slots
 from makespan.envs.core.problem import Problem
 from makespan.envs.core.rollout import ScorePolicy
 from makespan.models.encoder import Graph
@@ -21,7 +22,7 @@ def decisions(
 ) -> Decisions:
     """The changing part of the given rows as tensors, cut to the candidates that exist."""
     nodes = observation.candidate_nodes[rows]
-    used = int(np.flatnonzero((nodes[:, :, 0] >= 0).any(axis=0))[-1]) + 1
+    used = existing_slots(nodes)
     nodes = nodes[:, :used]
     node_state = None
     if with_node_state:
@@ -41,7 +42,8 @@ class NeuralPolicy(ScorePolicy):
 
     Args:
         name: for tables.
-        network: in evaluation mode, on its device.
+        network: in evaluation mode, on its device. On a CPU and without a graph encoder its
+            weights are copied and scored by :class:`CompiledActor`.
         temperature: see :class:`ScorePolicy`.
         requires: options of the problem that the network was trained with.
     """
@@ -57,6 +59,8 @@ class NeuralPolicy(ScorePolicy):
         self.requires = requires
         self.network = network
         self._device = next(network.parameters()).device
+        compiles = network.config.encoder == "none" and self._device.type == "cpu"
+        self._actor = CompiledActor(network) if compiles else None
         self._encoding: Tensor | None = None
         self._graph_of_row: Tensor | None = None
 
@@ -79,6 +83,8 @@ class NeuralPolicy(ScorePolicy):
         rows: NDArray[np.int64],
     ) -> NDArray[np.float32]:
         """Scores (len(rows), candidates), -inf where illegal."""
+        if self._actor is not None:
+            return self._actor.scores(observation, rows)
         with torch.inference_mode():
             batch = decisions(observation, rows, self.network.uses_node_state, self._device)
             index = None
