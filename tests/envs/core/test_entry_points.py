@@ -19,7 +19,7 @@ GENERATOR = JobShopGenerator(jobs=(2, 3), machines=2)
     "env_id", sorted(i for i in gymnasium.registry if i.startswith("makespan/"))
 )
 def test_a_mistyped_option_gets_the_close_matches(env_id: str) -> None:
-    with pytest.raises(UnknownNameError, match="unknown option 'instanze'.*instance"):
+    with pytest.raises(UnknownNameError, match=r"unknown option 'instanze'.*instance"):
         gymnasium.make(env_id, instanze="ta01")
 
 
