@@ -104,7 +104,7 @@ def test_report_is_one_self_contained_file(finished):
     assert all(link.startswith(("data:", "#")) for link in links)
     assert "http" not in html
     assert "<script" not in html
-    assert html.count("<svg") == 3
+    assert html.count("<svg") == 4
     assert "data:image/png;base64," in html
 
 
