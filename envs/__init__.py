@@ -16,6 +16,7 @@ _ENVIRONMENTS = {
         "make_flexible_env",
         "make_flexible_vector_env",
     ),
+    "makespan/JobShopImprove-v0": ("makespan.envs.improve.family", "make_env", "make_vector_env"),
     "makespan/OffsetAllocation-v0": (
         "makespan.envs.offsets.family",
         "make_env",
@@ -38,6 +39,7 @@ def _lazy(module: str) -> Callable[[], Family]:
 #: Families by the word on the command line; calling an entry imports the family.
 FAMILIES: dict[str, Callable[[], Family]] = {
     "dag": _lazy("makespan.envs.dag.family"),
+    "improve": _lazy("makespan.envs.improve.family"),
     "jobshop": _lazy("makespan.envs.jobshop.family"),
     "memory": _lazy("makespan.envs.memory.family"),
     "offsets": _lazy("makespan.envs.offsets.family"),
