@@ -9,6 +9,7 @@ from makespan.envs.core.family import Family
 
 #: Environment id -> module, maker of the single environment, maker of the vector environment.
 _ENVIRONMENTS = {
+    "makespan/BlockingJobShop-v0": ("makespan.envs.blocking.family", "make_env", "make_vector_env"),
     "makespan/DagScheduling-v0": ("makespan.envs.dag.family", "make_env", "make_vector_env"),
     "makespan/JobShop-v0": ("makespan.envs.jobshop.family", "make_env", "make_vector_env"),
     "makespan/FlexibleJobShop-v0": (
@@ -38,6 +39,7 @@ def _lazy(module: str) -> Callable[[], Family]:
 
 #: Families by the word on the command line; calling an entry imports the family.
 FAMILIES: dict[str, Callable[[], Family]] = {
+    "blocking": _lazy("makespan.envs.blocking.family"),
     "dag": _lazy("makespan.envs.dag.family"),
     "improve": _lazy("makespan.envs.improve.family"),
     "jobshop": _lazy("makespan.envs.jobshop.family"),

@@ -35,9 +35,7 @@ class Moves(NamedTuple):
     estimate: NDArray[np.int64]  # (R, A) of the makespan after the move, time units
     makespan: NDArray[np.int64]  # (R, 1) now
     incumbent: NDArray[np.int64]  # (R, 1)
-    given_up: NDArray[
-        np.floating[Any]
-    ]  # (R, A) moves since the order it restores was; inf
+    given_up: NDArray[np.floating[Any]]  # (R, A) moves since the order it restores was; inf
     visited: NDArray[np.bool_]  # (R, A) whether the schedule that it leads to was visited before
     tenure: NDArray[np.int64]  # (R, 1) of a tabu list
     progress: NDArray[np.float64]  # (R, 1) share of the episode's moves that were made
