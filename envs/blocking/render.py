@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from makespan.envs.blocking.instance import BlockingInstance
-from makespan.envs.blocking.solution import BlockingSolution
+from makespan.envs.blocking.solution import COLUMNS, BlockingSolution
 from makespan.envs.core.family import BestKnown
 from makespan.envs.core.gantt import DPI, INK, gap_sentence, without_date, write_titles
 from makespan.envs.jobshop.render import BAR_HEIGHT, Bars, chart, job_colours, pixels_of
@@ -32,13 +32,7 @@ def draw(
     """Draw a schedule into a picture file, see :func:`makespan.envs.jobshop.render.draw`."""
     from matplotlib import rc_context, style
 
-    columns = {
-        "jobs": solution.jobs,
-        "machines": solution.machines,
-        "starts": solution.starts,
-        "ends": solution.ends,
-        "leaves": solution.leaves,
-    }
+    columns = {name: getattr(solution, name) for name in COLUMNS}
     busiest = int(np.bincount(solution.machines, minlength=1).max())
     width = float(np.clip(7 + 0.2 * busiest, 9, 27))
     headline = [f"{instance.name} ({instance.num_jobs} jobs, {instance.num_machines} machines)"]
@@ -89,8 +83,10 @@ def _figure(
     width: float,
     lower_bound: float | None,
 ) -> "Figure":
-    names = ("jobs", "machines", "starts", "ends")
-    bars = Bars(*(columns[name] for name in names), num_jobs, num_machines)
+    jobs, machines, starts, ends = (
+        columns[name] for name in ("jobs", "machines", "starts", "ends")
+    )
+    bars = Bars(jobs, machines, starts, ends, num_jobs, num_machines)
     figure = chart(bars, width, lower_bound, horizon=None)
     figure.axes[0].barh(
         bars.machines,
