@@ -14,8 +14,8 @@ from makespan.envs.jobshop.instance import JobShopInstance
 
 @st.composite
 def instances(draw: st.DrawFn, jobs: int = 4, shutdowns: bool = True) -> BlockingInstance:
-    """A few jobs on up to three machines; durations of 0 and machines that come again are there."""
-    operation = st.tuples(st.integers(0, 2), st.integers(0, 5))
+    """A few jobs on up to three machines; machines that come again are there."""
+    operation = st.tuples(st.integers(0, 2), st.integers(1, 5))
     routes = draw(
         st.lists(st.lists(operation, min_size=1, max_size=4), min_size=1, max_size=jobs)
     )

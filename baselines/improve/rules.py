@@ -24,7 +24,7 @@ from makespan.envs.improve import kernel
 from makespan.envs.improve.kernel import State
 
 #: Annealing temperature in mean durations at the beginning and at the end of an episode.
-TEMPERATURES = 0.3, 0.02
+TEMPERATURES = 0.5, 0.1
 _GIVEN_UP = kernel.CANDIDATE_FEATURES.index("given_up")
 _VISITED = kernel.CANDIDATE_FEATURES.index("visited")
 

@@ -56,7 +56,7 @@ class BlockingGenerator:
     Attributes:
         jobs: number of jobs.
         machines: number of machines, and so of operations of every job.
-        durations: smallest and largest processing time.
+        durations: smallest and largest processing time, at least 1.
         shutdowns: smallest and largest probability that a machine shuts down in a period; the one
             of an instance is uniform between them.
         swap: whether jobs may change places in a circle.
@@ -77,6 +77,8 @@ class BlockingGenerator:
     def __post_init__(self) -> None:
         shop = JobShopGenerator(self.jobs, self.machines, self.durations)
         object.__setattr__(self, "_shop", shop)
+        if self.durations[0] < 1:
+            raise UsageError(f"durations: found {self.durations!r}, expected at least 1")
         low, high = self.shutdowns
         if not 0 <= low <= high <= 1:
             raise UsageError(

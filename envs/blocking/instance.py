@@ -41,7 +41,8 @@ class BlockingInstance(Instance):
 
     Attributes:
         num_machines, job_offsets, machines, durations: see :class:`JobShopInstance`; one machine
-            per operation.
+            per operation, and durations of at least 1: a job that stays nowhere would leave open
+            in which order the moves of one moment are made.
         down_offsets: (machines + 1,) int32; machine m has the shutdowns
             ``down_offsets[m]:down_offsets[m + 1]``.
         down_starts, down_ends: (shutdowns,) int64, time units; a machine is down from the start on
@@ -116,6 +117,9 @@ class BlockingInstance(Instance):
     def check(self) -> None:
         """Raise InstanceError naming what is at fault."""
         shop = self.shop  # checks its part
+        if not self.durations.all():
+            label = shop.operation_label(int(self.durations.argmin()))
+            raise InstanceError(f"{label}: duration: found 0, expected at least 1")
         if self.on_down not in ON_DOWN_MODES:
             error = UnknownNameError("on_down mode", self.on_down, ON_DOWN_MODES)
             raise InstanceError(f"on_down: {error}")

@@ -464,8 +464,9 @@ def _refresh_bound(state, row):
     time, bound = totals[TIME], totals[BOUND]
     for job in range(totals[JOBS]):
         op = state.next_operation[row, job]
-        left = state.tail[row, op] if op < state.first_operation[row, job + 1] else 0
-        if left > 0 or state.place[row, job] >= 0:
+        more = op < state.first_operation[row, job + 1]
+        if more or state.place[row, job] >= 0:
+            left = state.tail[row, op] if more else 0
             bound = max(bound, max(time, state.ready[row, job]) + left)
     for m in range(totals[MACHINES]):
         if state.load[row, m] > 0:
