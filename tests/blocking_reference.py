@@ -16,9 +16,7 @@ from makespan.envs.jobshop.instance import JobShopInstance
 def instances(draw: st.DrawFn, jobs: int = 4, shutdowns: bool = True) -> BlockingInstance:
     """A few jobs on up to three machines; machines that come again are there."""
     operation = st.tuples(st.integers(0, 2), st.integers(1, 5))
-    routes = draw(
-        st.lists(st.lists(operation, min_size=1, max_size=4), min_size=1, max_size=jobs)
-    )
+    routes = draw(st.lists(st.lists(operation, min_size=1, max_size=4), min_size=1, max_size=jobs))
     shop = JobShopInstance.from_routes(routes, num_machines=3)
     times = st.lists(st.integers(0, 40), max_size=8, unique=True).map(sorted)
     pairs = [

@@ -1,7 +1,7 @@
 """Priority dispatching rules for the blocking job shop: which job enters a machine first.
 
-The lowest priority value goes first, ties to the lowest job; a rule never waits while a job can
-enter. Work and operations remaining count the operation to begin. Source of the rules: Panwalkar &
+The lowest priority value goes first, ties to the lowest job; no rule but ``pilot``, which takes the
+candidate of the best trial, waits while a job can enter. Work and operations remaining count the operation to begin. Source of the rules: Panwalkar &
 Iskander, A survey of scheduling rules, Operations Research 25(1), 1977.
 """
 
@@ -31,6 +31,7 @@ class Moves(NamedTuple):
     ready: NDArray[np.int64]  # (R, J) since when it has waited
     outside: NDArray[np.bool_]  # (R, J) whether it has not entered the shop
     next_work: NDArray[np.int64]  # (R, J) that has not begun on the machine after the next
+    lookahead: NDArray[np.int64]  # (R, J) makespan of a trial, with lookahead
 
 
 def moves(state: State, rows: NDArray[np.int64]) -> Moves:
@@ -50,6 +51,7 @@ def moves(state: State, rows: NDArray[np.int64]) -> Moves:
         ready=state.ready[rows],
         outside=state.place[rows] < 0,
         next_work=np.where(op + 1 < job_end, state.load[row, state.machine[row, following]], 0),
+        lookahead=state.lookahead[rows, 1:],
     )
 
 
@@ -66,6 +68,7 @@ RULES: dict[str, Callable[[Moves], NDArray[Any]]] = {
     "next-work": lambda m: m.next_work,
     "inside-mwkr": lambda m: _FAR * m.outside - m.work_left,
     "inside-fifo": lambda m: _FAR * m.outside + m.ready,
+    "pilot": lambda m: m.lookahead + 0.25 * m.outside,
 }
 
 
@@ -84,6 +87,8 @@ class RulePolicy(ScorePolicy):
         if rule not in RULES:
             raise UnknownNameError("rule", rule, RULES)
         super().__init__(rule, temperature)
+        if rule == "pilot":
+            self.requires = {"lookahead": "dispatch"}
 
     def scores(
         self,
@@ -92,13 +97,16 @@ class RulePolicy(ScorePolicy):
         observation: Observation,
         rows: NDArray[np.int64],
     ) -> NDArray[np.float64]:
-        """Minus the rank of each candidate, waiting after all others, -inf where illegal."""
+        """Minus the rank of each candidate, -inf where illegal."""
         legal = observation.action_mask[rows] > 0
-        priority = np.full(legal.shape, np.inf)
+        priority = np.empty(legal.shape)
         priority[:, 1:] = RULES[self.name](moves(state, rows))
+        waits = self.name == "pilot"
+        priority[:, 0] = state.lookahead[rows, 0] + 0.5 if waits else np.inf
         priority[~legal] = np.inf
         rank = priority.argsort(axis=1, kind="stable").argsort(axis=1)
-        rank[:, 0] = _FAR  # not drawn at any temperature while a job can enter
+        if not waits:
+            rank[:, 0] = _FAR  # not drawn at any temperature while a job can enter
         return np.where(legal, -rank, -np.inf)
 
     def with_temperature(self, temperature: float | NDArray[np.float64]) -> Self:

@@ -19,6 +19,11 @@ job. Without swaps such circles are deadlocks:
 * ``end``: any move is legal; as soon as jobs in the shop hold each other's next machines in a
   circle, which nothing can open, the episode ends with the worst makespan.
 
+With ``lookahead`` every legal candidate is also tried: the schedule is completed by a rule, as if no
+other shutdown would come, and the makespan found becomes a feature (the pilot method, Duin & Voss,
+Networks 34, 1999). The rule lets jobs in the shop go first, of those the one with most work left,
+and lets none enter from outside while the shop is crowded.
+
 The length of a shutdown is revealed when it begins. The bound behind the reward is the largest of:
 for each job the time at which it could be done if nothing kept it waiting; for each machine the
 time from which it can be free plus the work that has not begun there.
@@ -36,7 +41,13 @@ f32 = np.float32
 
 MASK, END = range(2)
 DEADLOCK_MODES = ("mask", "end")
+NO_LOOKAHEAD, DISPATCH = range(2)
+LOOKAHEAD_MODES = ("none", "dispatch")
 RESUME, RESTART, HOLD = range(3)
+#: A shop is crowded with this many jobs per machine.
+CROWDED = 0.7
+#: A trial lets at most this many operations begin; the bound then stands for what is left.
+TRIAL_OPERATIONS = 256
 _NEVER = np.int64(2**62)
 #: Features are cut to this range: a shutdown may be as long as it likes.
 LIMIT = 1e4
@@ -93,6 +104,10 @@ CANDIDATE_FEATURES = (
     "circle",  # 1 when that chain comes back to the wanted machine
     "last",  # 1 for the last operation of the job
 )
+LOOKAHEAD_FEATURES = (
+    "lookahead",  # makespan of the trial, relative to the best candidate's
+    "lookahead_gap",  # the same relative to the bound
+)
 GLOBAL_FEATURES = (
     "progress",  # share of operations that have begun
     "bound_increase",  # bound / initial bound - 1
@@ -133,10 +148,24 @@ class State(NamedTuple):
     start: NDArray[np.int64]  # (B, N) when the job enters, -1 for not yet
     end: NDArray[np.int64]  # (B, N) of processing
     leave: NDArray[np.int64]  # (B, N)
+    lookahead: NDArray[np.int64]  # (B, 1 + J) makespan of the trial of each legal candidate
     # scratch
     wants: NDArray[np.int32]  # (B, J) machine of the next operation, -1 for none
     taken: NDArray[np.int32]  # (B, M) holder in a look-ahead
     inside: NDArray[np.int32]  # (B, J) jobs in the shop in a look-ahead
+    # scratch of a trial: the partial schedule, fields as above
+    trial_totals: NDArray[np.int64]
+    trial_next_operation: NDArray[np.int32]
+    trial_place: NDArray[np.int32]
+    trial_ready: NDArray[np.int64]
+    trial_holder: NDArray[np.int32]
+    trial_up: NDArray[np.int64]
+    trial_next_down: NDArray[np.int32]
+    trial_load: NDArray[np.int64]
+    trial_start: NDArray[np.int64]
+    trial_end: NDArray[np.int64]
+    trial_leave: NDArray[np.int64]
+    trial_wants: NDArray[np.int32]
 
 
 #: Columns of ``totals``. WORST is the makespan of a shop that does one operation at a time.
@@ -173,6 +202,7 @@ def load_row(
     on_down,
     worst,
     deadlock,
+    lookahead,
 ):
     """Put an instance into ``row`` and write its whole observation.
 
@@ -184,6 +214,7 @@ def load_row(
         on_down: index of its mode.
         worst: makespan that no episode exceeds.
         deadlock: index into DEADLOCK_MODES.
+        lookahead: index into LOOKAHEAD_MODES.
     """
     jobs, n = len(job_offsets) - 1, len(machines)
     totals = state.totals[row]
@@ -225,7 +256,7 @@ def load_row(
     observation.candidate_nodes[row] = -1
     observation.action_mask[row] = 0
     _arrive(state, row)
-    _continue(state, observation, row, deadlock)
+    _continue(state, observation, row, deadlock, lookahead)
 
 
 @njit(cache=True, error_model="numpy")
@@ -484,7 +515,7 @@ def _free_from(state, row, m):
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
-def _continue(state, observation, row, deadlock):
+def _continue(state, observation, row, deadlock, lookahead):
     """Let time pass until a job can enter a machine or all is over; returns whether it is."""
     totals, mask = state.totals[row], observation.action_mask[row]
     while True:
@@ -507,6 +538,8 @@ def _continue(state, observation, row, deadlock):
     else:
         mask[0] = _in_process(state, row) > 0
     _observe(state, observation, row, moves)
+    if lookahead != NO_LOOKAHEAD:
+        _observe_lookahead(state, observation, row, deadlock)
     return over
 
 
@@ -677,7 +710,133 @@ def _observe_candidate(state, observation, row, job):
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
-def _step_row(state, observation, row, action, deadlock, terminated):
+def _observe_lookahead(state, observation, row, deadlock):
+    """Try every legal candidate of a row that has a choice."""
+    mask, lookahead = observation.action_mask[row], state.lookahead[row]
+    column = len(CANDIDATE_FEATURES)
+    count, best = 0, _NEVER
+    for a in range(state.totals[row, JOBS] + 1):
+        count += mask[a]
+        observation.candidates[row, a, column] = 0
+        observation.candidates[row, a, column + 1] = 0
+    if count < 2:
+        return
+    for a in range(state.totals[row, JOBS] + 1):
+        if mask[a]:
+            lookahead[a] = _trial_makespan(state, row, a, deadlock)
+            best = min(best, lookahead[a])
+    unit, bound = state.scale[row, 0], state.totals[row, BOUND]
+    for a in range(state.totals[row, JOBS] + 1):
+        if mask[a]:
+            observation.candidates[row, a, column] = _feature((lookahead[a] - best) * unit)
+            observation.candidates[row, a, column + 1] = _feature((lookahead[a] - bound) * unit)
+
+
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+def _trial(state):
+    """The state whose partial schedule is the scratch of the trial."""
+    return State(
+        state.first_operation,
+        state.machine,
+        state.duration,
+        state.tail,
+        state.total_load,
+        state.first_down,
+        state.down_start,
+        state.down_end,
+        state.scale,
+        state.trial_totals,
+        state.trial_next_operation,
+        state.trial_place,
+        state.trial_ready,
+        state.trial_holder,
+        state.trial_up,
+        state.trial_next_down,
+        state.trial_load,
+        state.trial_start,
+        state.trial_end,
+        state.trial_leave,
+        state.lookahead,
+        state.trial_wants,
+        state.taken,
+        state.inside,
+        state.trial_totals,
+        state.trial_next_operation,
+        state.trial_place,
+        state.trial_ready,
+        state.trial_holder,
+        state.trial_up,
+        state.trial_next_down,
+        state.trial_load,
+        state.trial_start,
+        state.trial_end,
+        state.trial_leave,
+        state.trial_wants,
+    )
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _trial_makespan(state, row, action, deadlock):
+    """Makespan when the candidate is followed by the rule; a bound on it for large shops."""
+    trial = _trial(state)
+    totals = trial.totals[row]
+    for k in range(len(totals)):
+        totals[k] = state.totals[row, k]
+    for job in range(totals[JOBS]):
+        trial.next_operation[row, job] = state.next_operation[row, job]
+        trial.place[row, job] = state.place[row, job]
+        trial.ready[row, job] = state.ready[row, job]
+    for m in range(totals[MACHINES]):
+        trial.holder[row, m] = state.holder[row, m]
+        trial.up[row, m] = state.up[row, m]
+        trial.load[row, m] = state.load[row, m]
+        trial.next_down[row, m] = state.first_down[row, m + 1]  # no other is foreseen
+    _find_wants(trial, row)
+    if action == 0:
+        _pass_time(trial, row)
+    else:
+        _move(trial, row, action - 1)
+        _arrive(trial, row)
+    last = totals[BEGUN] + TRIAL_OPERATIONS
+    while totals[FINISHED] < totals[JOBS] and totals[BEGUN] < last:
+        _find_wants(trial, row)
+        job = _first_job(trial, row, deadlock)
+        if job >= 0:
+            _move(trial, row, job)
+            _arrive(trial, row)
+        elif _next_event(trial, row) == _NEVER:
+            return totals[WORST]  # a deadlock
+        else:
+            _refresh_bound(trial, row)
+            _pass_time(trial, row)
+    _refresh_bound(trial, row)
+    return totals[BOUND]
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _first_job(state, row, deadlock):
+    """The job that the rule of a trial lets enter a machine now, -1 for none."""
+    totals = state.totals[row]
+    inside, active = 0, False
+    for job in range(totals[JOBS]):
+        if state.place[row, job] >= 0:
+            inside += 1
+            active |= state.ready[row, job] > totals[TIME]
+    crowded = active and inside >= CROWDED * totals[MACHINES]
+    best, best_inside, most = -1, False, np.int64(-1)
+    for job in range(totals[JOBS]):
+        is_inside = state.place[row, job] >= 0
+        if state.wants[row, job] < 0 or (best_inside and not is_inside):
+            continue
+        work = state.tail[row, state.next_operation[row, job]]
+        better = (is_inside and not best_inside) or work > most
+        if better and (is_inside or not crowded) and _can_enter(state, row, job, deadlock):
+            best, best_inside, most = job, is_inside, work
+    return best
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _step_row(state, observation, row, action, deadlock, lookahead, terminated):
     """One decision; returns the reward."""
     totals = state.totals[row]
     before = totals[BOUND]
@@ -693,23 +852,27 @@ def _step_row(state, observation, row, action, deadlock, terminated):
             _, circle = _chain(state, row, wanted, machine)
             totals[DEADLOCK] = circle
         _arrive(state, row)
-    terminated[row] = _continue(state, observation, row, deadlock)
+    terminated[row] = _continue(state, observation, row, deadlock, lookahead)
     return (before - totals[BOUND]) * state.scale[row, 1]
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
-def step(state, observation, actions, rewards, terminated, deadlock):
+def step(state, observation, actions, rewards, terminated, deadlock, lookahead):
     """Apply ``actions`` to every row (-1: leave it), see ``Problem.step``."""
     for row in range(len(actions)):
         rewards[row] = 0
         if actions[row] >= 0:
-            rewards[row] = _step_row(state, observation, row, actions[row], deadlock, terminated)
+            rewards[row] = _step_row(
+                state, observation, row, actions[row], deadlock, lookahead, terminated
+            )
 
 
 @njit(cache=True, error_model="numpy", _nrt=False, parallel=True)
-def step_parallel(state, observation, actions, rewards, terminated, deadlock):
+def step_parallel(state, observation, actions, rewards, terminated, deadlock, lookahead):
     """The same with rows shared among threads."""
     for row in prange(len(actions)):
         rewards[row] = 0
         if actions[row] >= 0:
-            rewards[row] = _step_row(state, observation, row, actions[row], deadlock, terminated)
+            rewards[row] = _step_row(
+                state, observation, row, actions[row], deadlock, lookahead, terminated
+            )

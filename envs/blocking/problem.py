@@ -14,7 +14,7 @@ from makespan.envs.core.compiled import CompiledProblem
 from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
 from makespan.envs.core.observation import Observation, ObservationSpec
 
-OPTIONS = {"deadlock": kernel.DEADLOCK_MODES}
+OPTIONS = {"deadlock": kernel.DEADLOCK_MODES, "lookahead": kernel.LOOKAHEAD_MODES}
 
 
 class Sizes(NamedTuple):
@@ -34,6 +34,7 @@ class BlockingProblem(CompiledProblem[BlockingInstance]):
     Args:
         largest: sizes to pad to.
         deadlock: ``"mask"`` or ``"end"``, see :mod:`makespan.envs.blocking.kernel`.
+        lookahead: ``"dispatch"`` adds features from trial schedules, see there.
 
     Raises:
         UnknownNameError: for an unknown mode.
@@ -43,12 +44,19 @@ class BlockingProblem(CompiledProblem[BlockingInstance]):
     kernels: ClassVar[tuple[Any, Any]] = kernel.step, kernel.step_parallel
     parallel_rows: ClassVar[int] = 128
 
-    def __init__(self, largest: Sizes, deadlock: str = "mask") -> None:
+    def __init__(self, largest: Sizes, deadlock: str = "mask", lookahead: str = "none") -> None:
         if deadlock not in kernel.DEADLOCK_MODES:
             raise UnknownNameError("deadlock mode", deadlock, kernel.DEADLOCK_MODES)
+        if lookahead not in kernel.LOOKAHEAD_MODES:
+            raise UnknownNameError("lookahead mode", lookahead, kernel.LOOKAHEAD_MODES)
         self.largest = largest
         self.deadlock = deadlock
-        self.constants = (kernel.DEADLOCK_MODES.index(deadlock),)
+        self.lookahead = lookahead
+        self.constants = (
+            kernel.DEADLOCK_MODES.index(deadlock),
+            kernel.LOOKAHEAD_MODES.index(lookahead),
+        )
+        extra = () if lookahead == "none" else kernel.LOOKAHEAD_FEATURES
         self.spec = ObservationSpec(
             max_nodes=largest.operations + largest.jobs + largest.machines,
             max_edges=3 * largest.operations,
@@ -58,22 +66,22 @@ class BlockingProblem(CompiledProblem[BlockingInstance]):
             node_features=kernel.NODE_FEATURES,
             node_state_features=kernel.NODE_STATE_FEATURES,
             edge_features=kernel.EDGE_FEATURES,
-            candidate_features=kernel.CANDIDATE_FEATURES,
+            candidate_features=kernel.CANDIDATE_FEATURES + extra,
             candidate_roles=kernel.CANDIDATE_ROLES,
             global_features=kernel.GLOBAL_FEATURES,
         )
 
     @classmethod
-    def for_instances(cls, instances: Sequence[BlockingInstance], deadlock: str = "mask") -> Self:
+    def for_instances(cls, instances: Sequence[BlockingInstance], **options: Any) -> Self:
         """The smallest problem that holds all ``instances``; raises UsageError for none."""
         if not instances:
             raise UsageError("instances: found none, expected at least one")
         sizes = np.max([_sizes(instance) for instance in instances], axis=0)
-        return cls(Sizes(*sizes.tolist()), deadlock)
+        return cls(Sizes(*sizes.tolist()), **options)
 
     def options(self) -> dict[str, Any]:
-        """``{"deadlock": mode}``."""
-        return {"deadlock": self.deadlock}
+        """``{"deadlock": mode, "lookahead": mode}``."""
+        return {"deadlock": self.deadlock, "lookahead": self.lookahead}
 
     def fits(self, instance: BlockingInstance) -> str | None:
         """None when the instance fits, else what is too large."""
@@ -85,48 +93,40 @@ class BlockingProblem(CompiledProblem[BlockingInstance]):
     def allocate(self, batch: int) -> State:
         """Arrays for ``batch`` shops."""
         jobs, machines, n, shutdowns = self.largest
+        moving = {
+            "totals": (13, np.int64),
+            "next_operation": (jobs, np.int32),
+            "place": (jobs, np.int32),
+            "ready": (jobs, np.int64),
+            "holder": (machines, np.int32),
+            "up": (machines, np.int64),
+            "next_down": (machines, np.int32),
+            "load": (machines, np.int64),
+            "start": (n, np.int64),
+            "end": (n, np.int64),
+            "leave": (n, np.int64),
+            "wants": (jobs, np.int32),
+        }
         columns = {
-            "first_operation": jobs + 1,
-            "machine": n,
-            "duration": n,
-            "tail": n,
-            "total_load": machines,
-            "first_down": machines + 1,
-            "down_start": shutdowns,
-            "down_end": shutdowns,
-            "scale": 2,
-            "totals": 13,
-            "next_operation": jobs,
-            "place": jobs,
-            "ready": jobs,
-            "holder": machines,
-            "up": machines,
-            "next_down": machines,
-            "load": machines,
-            "start": n,
-            "end": n,
-            "leave": n,
-            "wants": jobs,
-            "taken": machines,
-            "inside": jobs,
+            "first_operation": (jobs + 1, np.int32),
+            "machine": (n, np.int32),
+            "duration": (n, np.int64),
+            "tail": (n, np.int64),
+            "total_load": (machines, np.int64),
+            "first_down": (machines + 1, np.int32),
+            "down_start": (shutdowns, np.int64),
+            "down_end": (shutdowns, np.int64),
+            "scale": (2, np.float64),
+            "lookahead": (1 + jobs, np.int64),
+            "taken": (machines, np.int32),
+            "inside": (jobs, np.int32),
+            **moving,
+            **{f"trial_{field}": column for field, column in moving.items()},
         }
-        short = {
-            "first_operation",
-            "machine",
-            "first_down",
-            "next_operation",
-            "place",
-            "holder",
-            "next_down",
-            "wants",
-            "taken",
-            "inside",
-        }
-        dtypes = {"scale": np.float64, **dict.fromkeys(short, np.int32)}
         return State(
             **{
-                field: np.zeros((batch, size), dtype=dtypes.get(field, np.int64))
-                for field, size in columns.items()
+                field: np.zeros((batch, size), dtype=dtype)
+                for field, (size, dtype) in columns.items()
             }
         )
 

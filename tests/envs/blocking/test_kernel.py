@@ -71,9 +71,7 @@ def test_a_deadlock_ends_the_episode_as_badly_as_can_be() -> None:
         game.problem.solution(game.state, 0).validate(CROSSING_WITHOUT_SWAP)
 
 
-@pytest.mark.parametrize(
-    ("on_down", "makespan"), [("resume", 10), ("restart", 12), ("hold", 9)]
-)
+@pytest.mark.parametrize(("on_down", "makespan"), [("resume", 10), ("restart", 12), ("hold", 9)])
 def test_an_interruption(on_down: str, makespan: int) -> None:
     """Machine 0 is down from 2 to 5, in the middle of the first operation (0 to 3) there."""
     down = BlockingInstance.from_shop(CROSSING.shop, [[(2, 5)], []])
