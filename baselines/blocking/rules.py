@@ -1,8 +1,9 @@
 """Priority dispatching rules for the blocking job shop: which job enters a machine first.
 
-The lowest priority value goes first, ties to the lowest job; no rule but ``pilot``, which takes the
-candidate of the best trial, waits while a job can enter. Work and operations remaining count the operation to begin. Source of the rules: Panwalkar &
-Iskander, A survey of scheduling rules, Operations Research 25(1), 1977.
+The lowest priority value goes first, ties to the lowest job. No rule waits while a job can enter
+but ``pilot``, which takes the candidate of the best trial. Work and operations remaining count the
+operation to begin. Source of the rules: Panwalkar & Iskander, A survey of scheduling rules,
+Operations Research 25(1), 1977.
 """
 
 from collections.abc import Callable

@@ -19,10 +19,10 @@ job. Without swaps such circles are deadlocks:
 * ``end``: any move is legal; as soon as jobs in the shop hold each other's next machines in a
   circle, which nothing can open, the episode ends with the worst makespan.
 
-With ``lookahead`` every legal candidate is also tried: the schedule is completed by a rule, as if no
-other shutdown would come, and the makespan found becomes a feature (the pilot method, Duin & Voss,
-Networks 34, 1999). The rule lets jobs in the shop go first, of those the one with most work left,
-and lets none enter from outside while the shop is crowded.
+With ``lookahead`` every legal candidate is also tried: the schedule is completed by a rule, as if
+no other shutdown would come, and the makespan found becomes a feature (the pilot method, Duin &
+Voss, Networks 34, 1999). The rule lets jobs in the shop go first, of those the one with most work
+left, and lets none enter from outside while the shop is crowded.
 
 The length of a shutdown is revealed when it begins. The bound behind the reward is the largest of:
 for each job the time at which it could be done if nothing kept it waiting; for each machine the
