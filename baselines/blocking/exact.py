@@ -89,7 +89,7 @@ class CpSat:
 
 
 def _best_rule(instance: BlockingInstance) -> BlockingSolution:
-    problem = BlockingProblem.for_instances([instance])
+    problem = BlockingProblem.for_instances([instance], lookahead="dispatch")
     rng = np.random.default_rng(0)
     solutions = [rollout(problem, [instance], RulePolicy(rule), rng)[0] for rule in RULES]
     best: BlockingSolution = min(solutions, key=lambda found: found.objective(instance))  # type: ignore[assignment]

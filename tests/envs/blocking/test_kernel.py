@@ -20,8 +20,8 @@ from makespan.tests.blocking_reference import Shop, instances, optimum
 class Game:
     """One instance, decision by decision."""
 
-    def __init__(self, instance: BlockingInstance, deadlock: str = "mask") -> None:
-        self.problem = BlockingProblem.for_instances([instance], deadlock)
+    def __init__(self, instance: BlockingInstance, **options: str) -> None:
+        self.problem = BlockingProblem.for_instances([instance], **options)
         self.state, self.observation = self.problem.allocate(1), self.problem.spec.allocate(1)
         self.problem.load(self.state, self.observation, 0, instance)
         self.rewards, self.ended = np.zeros(1), np.zeros(1, dtype=np.bool_)
@@ -95,7 +95,7 @@ def test_the_kernel_does_what_the_definition_says(
     instance: BlockingInstance, seed: int, deadlock: str
 ) -> None:
     rng = np.random.default_rng(seed)
-    game, shop = Game(instance, deadlock), Shop(instance)
+    game, shop = Game(instance, deadlock=deadlock), Shop(instance)
     while not game.ended[0]:
         now = int(game.state.totals[0, 5])
         while shop.time < now:
@@ -143,12 +143,28 @@ def test_the_best_decisions_reach_the_optimum_of_cp_sat(instance: BlockingInstan
         assert optimum(instance) >= result.solution.makespan
 
 
+@settings(max_examples=20)
+@given(instance=instances(shutdowns=False))
+def test_trials_come_true(instance: BlockingInstance) -> None:
+    """Without shutdowns, whoever takes the best candidate ends no later than its trial."""
+    game = Game(instance, lookahead="dispatch")
+    promised = game.metrics()["objective"] + 10**6
+    while not game.ended[0]:
+        legal = game.legal
+        if len(legal) > 1:
+            trials = game.state.lookahead[0, legal]
+            assert trials.min() <= promised
+            promised = trials.min()
+        game.step(legal[int(trials.argmin())] if len(legal) > 1 else legal[0])
+    assert game.metrics()["objective"] <= promised
+
+
 def test_the_future_is_not_seen() -> None:
     """Until a shutdown begins, nothing tells of it."""
     shop = CROSSING.shop
     views: list[Any] = []
     for down in ([(3, 9)], [(3, 4)]):
-        game = Game(BlockingInstance.from_shop(shop, [down, []]))
+        game = Game(BlockingInstance.from_shop(shop, [down, []]), lookahead="dispatch")
         game.step(1)
         views.append([array.copy() for array in game.observation])
     for one, other in zip(*views, strict=True):

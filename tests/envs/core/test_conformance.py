@@ -80,7 +80,7 @@ VARIANTS["makespan/JobShopImprove-v0"] = {
     "n6": {**_FEW_MOVES, "neighbourhood": "n6", "tabu": "last", "start": "random"},
 }
 VARIANTS["makespan/BlockingJobShop-v0"] = {
-    "swap": _SMALL_SHOP,
+    "swap": {**_SMALL_SHOP, "lookahead": "dispatch"},
     "mask": {**_SMALL_SHOP, "swap": False, "on_down": "restart", "shutdowns": (0.2, 0.4)},
 }
 
