@@ -9,14 +9,16 @@ from makespan.envs.blocking.formats import read_instance
 from makespan.envs.blocking.generator import BlockingGenerator
 from makespan.envs.blocking.instance import BlockingInstance
 from makespan.envs.blocking.problem import OPTIONS, BlockingProblem
-from makespan.envs.core.env import SchedulingEnv
+from makespan.envs.core.entry_points import EntryPoints, load_instances
 from makespan.envs.core.family import Family
-from makespan.envs.core.making import EnvironmentMaker, load_instances
-from makespan.envs.core.vector_env import SchedulingVectorEnv
 
 
-def load(source: Any) -> list[BlockingInstance]:
+def load(source: Any, **changed: Any) -> list[BlockingInstance]:
     """Instances from a name (``"la21-10"``), a file path, an instance, or several.
+
+    Args:
+        source: what to load.
+        changed: ``swap`` and ``on_down`` where they are not to be those of the instances.
 
     Raises:
         InstanceError: for a broken or missing file.
@@ -24,7 +26,8 @@ def load(source: Any) -> list[BlockingInstance]:
     """
     from makespan.envs.blocking.suites import load_instance
 
-    return load_instances(source, read_instance, load_instance)
+    instances = load_instances(source, BlockingInstance, read_instance, load_instance)
+    return [replace(one, **changed) for one in instances] if changed else instances
 
 
 def make_problem(
@@ -36,31 +39,14 @@ def make_problem(
     return BlockingProblem.for_instances(source, **options)
 
 
-_maker = EnvironmentMaker(make_problem, BlockingGenerator, load, tuple(OPTIONS))
-
-
-def _of_the_shop(instance: Any, options: dict[str, Any]) -> Any:
-    """The fixed instances with ``swap`` and ``on_down`` as given, which are theirs to hold."""
-    if instance is None:
-        return None
-    given = {name: options.pop(name) for name in ("swap", "on_down") if name in options}
-    return [replace(one, **given) for one in load(instance)]
-
-
-def make_env(instance: Any = None, **options: Any) -> SchedulingEnv[BlockingInstance]:
-    """``makespan/BlockingJobShop-v0`` as a single environment.
-
-    Args:
-        instance: fixed: a name, a file, an instance; or several instances to draw from.
-        options: ``swap`` and ``on_down`` of the shop, ``deadlock`` of the problem; without a fixed
-            instance those of :class:`BlockingGenerator`; and see :class:`EnvironmentMaker`.
-    """
-    return _maker.env(_of_the_shop(instance, options), **options)
-
-
-def make_vector_env(num_envs: int, instance: Any = None, **options: Any) -> SchedulingVectorEnv:
-    """The same as a native vector environment."""
-    return _maker.vector_env(num_envs, _of_the_shop(instance, options), **options)
+_ENTRY = EntryPoints(
+    load,
+    BlockingGenerator,
+    make_problem,
+    OPTIONS,
+    instance_options=("swap", "on_down"),
+)
+make_env, make_vector_env = _ENTRY.make_env, _ENTRY.make_vector_env
 
 
 def _draw(instance: Any, solution: Any, path: Path, **options: Any) -> None:

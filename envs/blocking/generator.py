@@ -5,7 +5,8 @@ shuts down with a given probability, for a time uniform over a range. Periods en
 schedules have ended.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -72,11 +73,13 @@ class BlockingGenerator:
     shutdowns: tuple[float, float] = (0.0, 0.2)
     swap: bool = True
     on_down: str = "resume"
-    _shop: JobShopGenerator = field(init=False, repr=False, compare=False)
+
+    @cached_property
+    def _shop(self) -> JobShopGenerator:
+        return JobShopGenerator(self.jobs, self.machines, self.durations)
 
     def __post_init__(self) -> None:
-        shop = JobShopGenerator(self.jobs, self.machines, self.durations)
-        object.__setattr__(self, "_shop", shop)
+        assert self._shop  # which checks its part
         if self.durations[0] < 1:
             raise UsageError(f"durations: found {self.durations!r}, expected at least 1")
         low, high = self.shutdowns

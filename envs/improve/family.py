@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from makespan.envs.core.entry_points import EntryPoints
 from makespan.envs.core.family import Family
-from makespan.envs.core.making import EnvironmentMaker
 from makespan.envs.improve.problem import OPTIONS, ImproveProblem
 from makespan.envs.jobshop import family as jobshop
 from makespan.envs.jobshop.generator import JobShopGenerator
@@ -21,14 +21,9 @@ def make_problem(
     return ImproveProblem.for_instances(source, **options)
 
 
-def _make_generator(**options: Any) -> JobShopGenerator:
-    return JobShopGenerator(**{"jobs": 10, "machines": 10, **options})
-
-
-#: ``makespan/JobShopImprove-v0``; options: those of :class:`ImproveProblem` and, without a fixed
-#: instance, of :class:`JobShopGenerator`.
-_maker = EnvironmentMaker(make_problem, _make_generator, jobshop.load, tuple(OPTIONS))
-make_env, make_vector_env = _maker.env, _maker.vector_env
+_SIZES = {"jobs": 10, "machines": 10}
+_ENTRY = EntryPoints(jobshop.load, JobShopGenerator, make_problem, OPTIONS, _SIZES)
+make_env, make_vector_env = _ENTRY.make_env, _ENTRY.make_vector_env
 
 
 def _draw(instance: Any, solution: Any, path: Path, **options: Any) -> None:
