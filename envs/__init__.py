@@ -9,9 +9,11 @@ from makespan.envs.core.family import Family
 
 #: Environment id -> family's folder, its makers of the single and of the vector environment.
 _ENVIRONMENTS = {
+    "makespan/BlockingJobShop-v0": ("blocking", "make_env", "make_vector_env"),
     "makespan/DagScheduling-v0": ("dag", "make_env", "make_vector_env"),
     "makespan/FlexibleJobShop-v0": ("jobshop", "make_flexible_env", "make_flexible_vector_env"),
     "makespan/JobShop-v0": ("jobshop", "make_env", "make_vector_env"),
+    "makespan/JobShopImprove-v0": ("improve", "make_env", "make_vector_env"),
     "makespan/LLMRouting-v0": ("routing", "make_env", "make_vector_env"),
     "makespan/MemoryMapping-v0": ("memory", "make_env", "make_vector_env"),
     "makespan/OffsetAllocation-v0": ("offsets", "make_env", "make_vector_env"),
@@ -29,7 +31,9 @@ def _lazy(module: str) -> Callable[[], Family]:
 
 #: Families by the word on the command line; calling an entry imports the family.
 FAMILIES: dict[str, Callable[[], Family]] = {
+    "blocking": _lazy("makespan.envs.blocking.family"),
     "dag": _lazy("makespan.envs.dag.family"),
+    "improve": _lazy("makespan.envs.improve.family"),
     "jobshop": _lazy("makespan.envs.jobshop.family"),
     "memory": _lazy("makespan.envs.memory.family"),
     "offsets": _lazy("makespan.envs.offsets.family"),
