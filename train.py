@@ -1,6 +1,7 @@
 """Train a policy: ``python train.py jobshop --minutes 20 --out runs/jobshop``.
 
-Ctrl-C saves and says how to resume; ``--resume`` continues exactly where the run stopped.
+Ctrl-C saves and says how to resume; ``--resume`` continues exactly where the run stopped. On
+several GPUs or machines: ``torchrun --nproc-per-node 8 train.py jobshop --device cuda ...``.
 """
 
 import dataclasses
@@ -102,6 +103,7 @@ class _Common:
 
 
 def _run(command: Any) -> int:
+    from makespan.agents.distributed import Processes
     from makespan.agents.trainer import Trainer
     from makespan.envs import FAMILIES
 
@@ -111,6 +113,7 @@ def _run(command: Any) -> int:
         from makespan.agents.sb3 import MaskablePPOTrainer  # imports stable-baselines3
 
         kind = MaskablePPOTrainer
+    processes = Processes.join(command.device)
     trainer = kind(
         FAMILIES[command.family](),
         command.generator,
@@ -120,10 +123,14 @@ def _run(command: Any) -> int:
         command.run,
         command.out,
         command.device,
+        processes,
     )
     if command.resume:
         trainer.resume()
-    return _train(trainer)
+    try:
+        return _train(trainer)
+    finally:
+        processes.leave()
 
 
 def set_threads(threads: int) -> None:
@@ -168,7 +175,9 @@ def _train(trainer: "Trainer") -> int:
     with _Interrupt() as interrupt, _display(trainer) as report:
         trainer.train(report, lambda: interrupt.asked)
     folder = trainer.folder
-    if interrupt.asked:
+    if not trainer.processes.first:
+        return 0
+    if trainer.progress < 1:
         print(f"saved in {folder}; go on with the same command and --resume")
         return 130
     print(
@@ -199,7 +208,8 @@ def _display(trainer: "Trainer") -> Iterator[Callable[[dict[str, Any]], None]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    shown = console.is_terminal and trainer.processes.first
+    with Progress(*columns, console=console, disable=not shown) as progress:
         task = progress.add_task("compiling, collecting", total=1.0)
         progress.update(task, completed=trainer.progress)
 

@@ -26,8 +26,9 @@ from makespan.agents.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from makespan.agents.distributed import Processes
 from makespan.agents.neural import NeuralPolicy
-from makespan.agents.ppo import PPOConfig, collect, update
+from makespan.agents.ppo import ALONE, PPOConfig, collect, update
 from makespan.agents.schedules import schedule
 from makespan.envs.core.errors import CheckpointError, UsageError
 from makespan.envs.core.family import Family
@@ -115,6 +116,7 @@ class Trainer:
         run: budget, seed, validation.
         folder: of the run.
         device: where the network lives.
+        processes: among which the work is shared; only the first writes and validates.
     """
 
     #: Stored in checkpoints.
@@ -129,11 +131,12 @@ class Trainer:
         ppo: PPOConfig,
         run: RunConfig,
         folder: Path,
-        device: torch.device | str = "cpu",
+        device: str = "cpu",
+        processes: Processes = ALONE,
     ) -> None:
         self.family, self.generator, self.options = family, generator, options
         self.ppo, self.run, self.folder = ppo, run, folder
-        self.device = torch.device(device)
+        self.device, self.processes = processes.device(device), processes
         self.problem = family.make_problem(generator, **options)
         torch.manual_seed(run.seed)
         self.network = GraphPolicy(self.problem.spec, policy).to(self.device)
@@ -177,9 +180,13 @@ class Trainer:
             report: gets the figures of every iteration.
             stop: asked after every iteration.
         """
+        if not self.processes.first:
+            while not self._finished(stop):
+                self._iterate()
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         with _event_writer(self.folder, self.counters.iteration) as events:
-            while self.progress < 1 and not stop():
+            while not self._finished(stop):
                 row = self._iterate()
                 self._rows.append(row)
                 for key, value in row.items():
@@ -190,6 +197,11 @@ class Trainer:
             if self.progress >= 1:
                 self._validate()
         self.save()
+
+    def _finished(self, stop: Callable[[], bool]) -> bool:
+        """Whether the budget is used or any process is asked to stop; by the first's clock."""
+        self.counters.seconds = self.processes.agree(self.counters.seconds)
+        return self.progress >= 1 or any(self.processes.gather(stop()))
 
     def _iterate(self) -> dict[str, Any]:
         """One iteration of the algorithm; returns its figures."""
@@ -205,7 +217,7 @@ class Trainer:
         counters.steps += learnt.steps
         seconds = time.perf_counter() - started
         counters.seconds += seconds
-        if counters.iteration % run.validate_every == 0:
+        if counters.iteration % run.validate_every == 0 and self.processes.first:
             self._validate()
         return {
             "iteration": counters.iteration,
@@ -234,14 +246,23 @@ class Trainer:
             self.device,
             counters.value_scale or 1.0,
             expert,
+            self.processes,
         )
         if not counters.value_scale:
             # the first returns set the unit of values for the whole run
-            counters.value_scale = float(experience.returns.abs().mean()) + 1e-6
+            counters.value_scale = self._mean_size(experience.returns) + 1e-6
             experience = experience._replace(returns=experience.returns / counters.value_scale)
         imitate = expert is not None
-        losses = update(self.network, self.optimizer, experience, self.ppo, rng, imitate)
+        losses = update(
+            self.network, self.optimizer, experience, self.ppo, rng, imitate, self.processes
+        )
         return Learnt(experience.steps, experience.mean_return, losses)
+
+    def _mean_size(self, values: torch.Tensor) -> float:
+        """Mean absolute value over all processes."""
+        sums = torch.stack([values.abs().double().sum(), values.new_tensor(len(values)).double()])
+        total, count = self.processes.sum(sums)
+        return float(total / count)
 
     _last_ratio = float("nan")
 
