@@ -23,12 +23,12 @@ ARGS ?=
 DEMO := runs/demo
 DEMO_MINUTES ?= 2
 
-.PHONY: help demo test test-slow lint format types clean $(BENCHMARKS)
+.PHONY: help demo test test-slow soak lint format types docs clean $(BENCHMARKS)
 
 help:
 	@echo 'make demo        train a job-shop policy for two minutes, compare it, write a report'
-	@echo 'make test        the tests (test-slow: the long ones)'
-	@echo 'make lint        ruff (format: apply it); make types: mypy'
+	@echo 'make test        the tests (test-slow: the long ones; soak: faults, for hours)'
+	@echo 'make lint        ruff (format: apply it); make types: mypy; make docs: the site'
 	@echo 'make $(BENCHMARKS)' | sed 's/ benchmark/ | benchmark/2g'
 	@echo 'make clean       remove .venv, caches and build products (runs/ and reports/ stay)'
 
@@ -66,6 +66,15 @@ format: $(INSTALLED)
 types: $(INSTALLED)
 	@mkdir -p .types && ln -sfn .. .types/makespan  # mypy finds `makespan` there
 	$(BIN)/mypy
+
+docs: $(VENV)/.docs
+	@mkdir -p .types && ln -sfn .. .types/makespan  # mkdocstrings finds `makespan` there
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@echo 'build/site/index.html'
+
+$(VENV)/.docs: $(INSTALLED)
+	$(PIP) install --editable '.[docs]'
+	touch $@
 
 $(BENCHMARKS): benchmark-%: $(INSTALLED)
 	$(BIN)/python benchmarks/$(subst -,_,$*).py $(ARGS)

@@ -71,12 +71,13 @@ class RoutingInstance(Instance):
         max_holds: how often a request may be held; 0 forbids holding.
         delay_s: between the decision and the arrival at the replica.
         stale_s: interval at which replicas report their state; 0: the router sees everything at
-        once. transfer_s: seconds to move the memory of one token from a prefill to a decode
-        replica. ttft_slo_s, tpot_slo_s: what a good time to first token and per output token is.
+            once.
+        transfer_s: seconds to move the memory of one token from a prefill to a decode replica.
+        ttft_slo_s, tpot_slo_s: what a good time to first token and per output token is.
 
     Raises:
         InstanceError: when any of this is violated; the message names field, index, found,
-        expected.
+            expected.
     """
 
     kind: ClassVar[str] = "llm-routing"
