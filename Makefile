@@ -44,7 +44,7 @@ $(INSTALLED): pyproject.toml
 
 demo: $(INSTALLED)
 	rm -rf $(DEMO)
-	$(BIN)/python train.py jobshop --lookahead atc --encoder none --minutes $(DEMO_MINUTES) --out $(DEMO)
+	$(BIN)/python train.py jobshop --lookahead atc --minutes $(DEMO_MINUTES) --out $(DEMO)
 	$(BIN)/python evaluate.py jobshop --suite ta01-10 --time-limit 5 --out $(DEMO)/comparison \
 		--policies pretrained:checkpoint=$(DEMO)/policy.safetensors \
 		active/pilot nondelay/fdd-mwkr nondelay/mwkr nondelay/mor nondelay/spt cp-sat

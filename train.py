@@ -90,29 +90,25 @@ class _Common:
     Attributes:
         out: folder of the run.
         resume: go on from the checkpoint in that folder.
-        algorithm: our batched PPO, or sb3-contrib's MaskablePPO with the same network.
+        algorithm: our batched PPO; sb3-contrib's MaskablePPO with the same network; imitation of
+            the best of one's own samples; imitation of the policy that sees the future.
         device: where the network lives, e.g. cpu or cuda.
         threads: of torch and of the simulator; 0 for one less than the cores.
     """
 
     out: Path
     resume: bool = False
-    algorithm: Literal["ppo", "maskable-ppo"] = "ppo"
+    algorithm: Literal["ppo", "maskable-ppo", "self-labelling", "hindsight"] = "ppo"
     device: str = "cpu"
     threads: int = 0
 
 
 def _run(command: Any) -> int:
     from makespan.agents.distributed import Processes
-    from makespan.agents.trainer import Trainer
     from makespan.envs import FAMILIES
 
     set_threads(command.threads)
-    kind = Trainer
-    if command.algorithm == "maskable-ppo":
-        from makespan.agents.sb3 import MaskablePPOTrainer  # imports stable-baselines3
-
-        kind = MaskablePPOTrainer
+    kind = _trainer_type(command.algorithm)
     processes = Processes.join(command.device)
     trainer = kind(
         FAMILIES[command.family](),
@@ -131,6 +127,20 @@ def _run(command: Any) -> int:
         return _train(trainer)
     finally:
         processes.leave()
+
+
+def _trainer_type(algorithm: str) -> "type[Trainer]":
+    if algorithm == "maskable-ppo":
+        from makespan.agents.sb3 import MaskablePPOTrainer  # imports stable-baselines3
+
+        return MaskablePPOTrainer
+    from makespan.agents.imitation import HindsightTrainer, SelfLabellingTrainer
+    from makespan.agents.trainer import Trainer
+
+    kinds: dict[str, type[Trainer]] = {
+        kind.algorithm: kind for kind in (Trainer, SelfLabellingTrainer, HindsightTrainer)
+    }
+    return kinds[algorithm]
 
 
 def set_threads(threads: int) -> None:

@@ -28,7 +28,7 @@ from makespan.agents.checkpoint import (
 )
 from makespan.agents.distributed import Processes
 from makespan.agents.neural import NeuralPolicy
-from makespan.agents.ppo import ALONE, PPOConfig, collect, update
+from makespan.agents.ppo import ALONE, Experience, PPOConfig, collect, update
 from makespan.agents.schedules import schedule
 from makespan.envs.core.errors import CheckpointError, UsageError
 from makespan.envs.core.family import Family
@@ -153,14 +153,7 @@ class Trainer:
 
     def _make_expert(self) -> Policy | None:
         """The policy to imitate first; raises UsageError for what is not a policy."""
-        if not self.run.imitate:
-            return None
-        from makespan.baselines.registry import make_solver
-
-        solver = make_solver(self.family, self.run.imitate)
-        if not isinstance(solver, RolloutSolver):
-            raise UsageError(f"imitate: found {self.run.imitate!r}, expected a policy run once")
-        return solver.policy
+        return make_expert(self.family, self.run.imitate) if self.run.imitate else None
 
     @property
     def progress(self) -> float:
@@ -236,7 +229,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         rng = np.random.default_rng([TRAINING_STREAM, self.run.seed, counters.iteration])
-        expert = self._expert if counters.iteration < self.run.imitate_iterations else None
+        expert = self._expert if self._imitates() else None
         experience = collect(
             self.network,
             self.problem,
@@ -252,11 +245,19 @@ class Trainer:
             # the first returns set the unit of values for the whole run
             counters.value_scale = self._mean_size(experience.returns) + 1e-6
             experience = experience._replace(returns=experience.returns / counters.value_scale)
-        imitate = expert is not None
+        experience, imitate = self._targets(experience)
         losses = update(
             self.network, self.optimizer, experience, self.ppo, rng, imitate, self.processes
         )
         return Learnt(experience.steps, experience.mean_return, losses)
+
+    def _imitates(self) -> bool:
+        """Whether this iteration learns from the expert."""
+        return self._expert is not None and self.counters.iteration < self.run.imitate_iterations
+
+    def _targets(self, experience: Experience) -> tuple[Experience, bool]:
+        """What is learnt from an iteration, and whether its actions are imitated."""
+        return experience, self._imitates()
 
     def _mean_size(self, values: torch.Tensor) -> float:
         """Mean absolute value over all processes."""
@@ -343,6 +344,16 @@ class Trainer:
         self.counters = Counters(**checkpoint.data["counters"])
         self._last_ratio = checkpoint.data["last_ratio"]
         self._rows = checkpoint.data["metrics"]
+
+
+def make_expert(family: Family, spec: str) -> Policy:
+    """The policy of a specification, to be imitated; raises UsageError for another solver."""
+    from makespan.baselines.registry import make_solver
+
+    solver = make_solver(family, spec)
+    if not isinstance(solver, RolloutSolver):
+        raise UsageError(f"imitate: found {spec!r}, expected a policy run once")
+    return solver.policy
 
 
 def evaluate(
