@@ -55,6 +55,9 @@ test: $(INSTALLED)
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
 
+soak: $(INSTALLED)
+	$(BIN)/python -m pytest -m soak --capture=no
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -126,11 +126,19 @@ class ResultsFile:
         self.rewrite(self.rows)
 
     def append(self, row: Row) -> None:
-        """Add a row; it is on the disk when this returns."""
-        self.rows.append(row)
+        """Add a row; it is on the disk when this returns.
+
+        Raises:
+            UsageError: when the disk is full; the file holds the rows before.
+        """
+        line = _csv([self._cells(row)]).encode()
         with self.path.open("ab", buffering=0) as file:
-            file.write(_csv([self._cells(row)]).encode())
+            size = file.tell()
+            if file.write(line) < len(line):  # the disk is full
+                file.truncate(size)
+                raise UsageError(f"{self.path}: cannot be written: the disk is full")
             os.fsync(file.fileno())
+        self.rows.append(row)
 
     def rewrite(self, rows: Sequence[Row]) -> None:
         """Replace all rows at once; a crash leaves the old file or the new one."""
