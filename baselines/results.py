@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from makespan.envs.core.errors import UsageError
-from makespan.envs.core.files import read_text, write_atomically
+from makespan.envs.core.files import csv_rows, read_text, write_atomically
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class ResultsFile:
     def _read(self) -> list[Row]:
         text = read_text(self.path, UsageError)
         whole = text[: text.rfind("\n") + 1]  # a crash may have cut the last line short
-        lines = list(csv.reader(io.StringIO(whole)))
+        lines = csv_rows(whole, lambda message: UsageError(f"{self.path}, {message}"))
         if lines and tuple(lines[0]) != self.columns:
             raise UsageError(
                 f"{self.path}, line 1: found the columns {', '.join(lines[0])}; expected "
