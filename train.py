@@ -30,6 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
     except MakespanError as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # a folder that cannot be written, a full disk
+        print(f"train.py: {error.filename or 'file'}: {error.strerror}", file=sys.stderr)
+        return 2
 
 
 def _command_type() -> Any:
