@@ -193,8 +193,8 @@ CLUSTER_OF, RUNNING, QUEUE, FREE, BOUND_NOW, PLAN_FREE = range(PROCESSOR_COLUMNS
 ) = range(TOTALS := 12)  # fmt: skip
 #: Columns of ``candidates``: index into ``ready``, processor, expected start and end.
 PLACE, PROCESSOR, BEGIN, FINISH = range(CANDIDATE_COLUMNS := 4)
-#: Columns of ``look``: earliest expected end and where, earliest on another cluster, on the fastest;
-#: end and place in the plan by end, and 1 if it binds the task now; the same in the plan by work.
+#: Columns of ``look``: earliest expected end and where, earliest on another cluster, and on the
+#: fastest; end and place in the plan by end, and 1 if it binds the task now; the same by work.
 BEST_END, BEST_ON, SECOND_END, FASTEST_END, PLAN_END, PLAN_ON, PLAN_NOW = range(7)
 BY_END, BY_WORK = range(2)
 PLAN_COLUMNS = 3
