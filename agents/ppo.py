@@ -6,9 +6,10 @@ legal candidate are taken without the network and are not learnt from; their rew
 decision before. The static graph of each instance is encoded once per minibatch, whatever the
 number of decisions taken on it.
 
-With an expert, the first iterations imitate it instead: the expert plays, now and then interrupted
-by the network so that states beside its path are seen (as in DAgger, Ross et al. 2011), and the
-loss is the cross-entropy of its actions. The value is learnt as always.
+With an expert, a policy or a solver whose solutions are followed, the first iterations imitate it
+instead: the expert plays, now and then interrupted by the network so that states beside its path
+are seen (as in DAgger, Ross et al. 2011), and the loss is the cross-entropy of its actions. The
+value is learnt as always.
 
 Everything random in iteration i derives from (seed, i), so a run resumed from a checkpoint gives
 the same numbers as one that never stopped.
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from makespan.agents.imitation import Follower
 from makespan.agents.neural import decisions
 from makespan.envs.core.errors import UsageError
 from makespan.envs.core.observation import Observation
@@ -110,16 +112,17 @@ def collect(
     """
     rows = config.instances * config.replicas
     state, observation = problem.allocate(rows), problem.spec.allocate(rows)
-    for index in range(config.instances):
-        instance = generator.sample(rng)
-        for replica in range(config.replicas):
-            problem.load(state, observation, index * config.replicas + replica, instance)
+    instances = [generator.sample(rng) for _ in range(config.instances)]
+    for row in range(rows):
+        problem.load(state, observation, row, instances[row // config.replicas])
     graph, encoding = _encode(network, observation, config, device)
     graph_of_row = torch.arange(rows, device=device) // config.replicas
     done = np.zeros(rows, dtype=np.bool_)
     rewards = np.zeros(rows)
     total = np.zeros(rows)
     if expert is not None:
+        if isinstance(expert, Follower):
+            expert.solve(instances, config.replicas, rng)
         expert.start(problem, state, observation)
     steps = step_forced(problem, state, observation, done, total)
     history: list[_Moment] = []

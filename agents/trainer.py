@@ -26,13 +26,14 @@ from makespan.agents.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from makespan.agents.imitation import Follower
 from makespan.agents.neural import NeuralPolicy
 from makespan.agents.ppo import PPOConfig, collect, update
 from makespan.agents.schedules import schedule
 from makespan.envs.core.errors import CheckpointError, UsageError
 from makespan.envs.core.family import Family
 from makespan.envs.core.files import write_atomically
-from makespan.envs.core.problem import Generator, GrowingGenerator
+from makespan.envs.core.problem import Generator, GrowingGenerator, Problem
 from makespan.envs.core.rollout import Policy, RolloutSolver, rollout
 from makespan.models.policy import GraphPolicy, PolicyConfig
 
@@ -59,8 +60,8 @@ class RunConfig:
         validation: instances drawn for the choice of the best policy.
         validate_every: iterations between validations.
         checkpoint_every: iterations between checkpoints.
-        imitate: specification of a policy of the family, e.g. a rule, that the first iterations
-            learn from; empty for none.
+        imitate: specification of a policy of the family, e.g. a rule, or of a solver, that the first
+            iterations learn from; empty for none.
         imitate_iterations: number of those iterations.
     """
 
@@ -149,15 +150,17 @@ class Trainer:
         """What an algorithm sets up besides; ours needs nothing."""
 
     def _make_expert(self) -> Policy | None:
-        """The policy to imitate first; raises UsageError for what is not a policy."""
+        """The policy to imitate first, or what follows a solver's solutions; raises UsageError."""
         if not self.run.imitate:
             return None
         from makespan.baselines.registry import make_solver
 
         solver = make_solver(self.family, self.run.imitate)
-        if not isinstance(solver, RolloutSolver):
+        if isinstance(solver, RolloutSolver):
+            return solver.policy
+        if type(self.problem).follow is Problem.follow:
             raise UsageError(f"imitate: found {self.run.imitate!r}, expected a policy run once")
-        return solver.policy
+        return Follower(solver)
 
     @property
     def progress(self) -> float:
