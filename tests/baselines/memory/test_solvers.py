@@ -111,7 +111,16 @@ def test_prefetches_take_about_the_preferred_time():
 
 @pytest.mark.parametrize("copy_model", ["static", "dynamic"])
 @pytest.mark.parametrize(
-    "options", [{}, {"scale": "none"}, {"scale": "size"}, {"order": "size"}, {"max_overlap": 1.0}]
+    "options",
+    [
+        {},
+        {"scale": "none"},
+        {"scale": "size"},
+        {"order": "size"},
+        {"max_overlap": 1.0},
+        {"repacks": 100},
+        {"max_outstanding": 1},
+    ],
 )
 def test_assignments_are_valid(options, copy_model):
     for instance in programs(8):
@@ -130,6 +139,34 @@ def test_best_fit_takes_the_smallest_gap():
     assert space.best_fit(11, 2, 3) == -1
     assert space.best_fit(11, 6, 7) == 0
     assert not space.is_free(8, 2, 5, 9)
+
+
+def test_repacking_joins_what_is_free():
+    space = Space(10, 9)
+    space.add(0, 2, 0, 9, chain=4)
+    space.add(4, 3, 0, 2, chain=7)
+    space.add(4, 3, 3, 6, chain=7)
+    assert space.best_fit(5, 1, 2) == -1
+    assert space.repack() == {4: 0, 7: 2}
+    assert space.table[:3, 0].tolist() == [0, 2, 2]
+    assert space.best_fit(5, 1, 2) == 5
+    space.add(0, 11, 3, 3, chain=8)  # larger than the memory: nothing is moved
+    assert space.repack() == {}
+    assert space.table[:3, 0].tolist() == [0, 2, 2]
+
+
+def test_outstanding_prefetches_are_limited():
+    for instance in programs(4):
+        most = 1
+        plan = MemorySpaceAssignment(max_outstanding=most).solve(instance, None, rng()).solution
+        under_way = np.zeros(instance.num_instructions)
+        for copy in plan.copies(instance):
+            under_way[copy.first : copy.due] += 1
+        assert under_way.max() <= most
+    none = MemorySpaceAssignment(max_outstanding=0).solve(SUPPLY, None, rng()).solution
+    assert not (none.actions == 2).any()
+    with pytest.raises(UsageError, match="repacks: found -1"):
+        MemorySpaceAssignment(repacks=-1)
 
 
 def test_copies_are_served_by_their_starts():
