@@ -23,9 +23,7 @@ class Follower:
         self.solver, self.name = solver, solver.name
         self._solutions: list[Any] = []
 
-    def solve(
-        self, instances: Sequence[Instance], replicas: int, rng: np.random.Generator
-    ) -> None:
+    def solve(self, instances: Sequence[Instance], replicas: int, rng: np.random.Generator) -> None:
         """Solve what the next rows hold: ``replicas`` rows of each instance in turn."""
         found = [self.solver.solve(instance, None, rng).solution for instance in instances]
         self._solutions = [solution for solution in found for _ in range(replicas)]

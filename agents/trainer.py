@@ -60,8 +60,8 @@ class RunConfig:
         validation: instances drawn for the choice of the best policy.
         validate_every: iterations between validations.
         checkpoint_every: iterations between checkpoints.
-        imitate: specification of a policy of the family, e.g. a rule, or of a solver, that the first
-            iterations learn from; empty for none.
+        imitate: specification of a policy of the family, e.g. a rule, or of a solver, that the
+            first iterations learn from; empty for none.
         imitate_iterations: number of those iterations.
     """
 

@@ -78,7 +78,9 @@ class LocalSearch:
         kernel.improve(state, 0, nothing, 0, placement, rng)  # compiles: not on the clock
         started = time.perf_counter()
         limit = time_limit(self.time_limit_s, time_limit_s)
-        starts = [self.start] if self.start else [MixedInteger(), MemorySpaceAssignment()]
+        starts: list[Solver[MemoryInstance]] = [MixedInteger(), MemorySpaceAssignment()]
+        if self.start is not None:
+            starts = [self.start]
         given = [solver.solve(instance, START_SHARE * limit, rng) for solver in starts]
         plan: MemoryPlan = min(
             (result.solution for result in given), key=lambda plan: plan.objective(instance)

@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import gymnasium
+
 from makespan.envs.core.env import SchedulingEnv
 from makespan.envs.core.errors import UsageError
 from makespan.envs.core.family import Family, Source
@@ -61,20 +63,28 @@ def make_env(
     observation: Any = "graph",
     illegal_action: Any = "terminate",
     render_mode: str | None = None,
+    image: tuple[int, int] | None = None,
     **options: Any,
-) -> SchedulingEnv[MemoryInstance]:
+) -> gymnasium.Env[Any, Any]:
     """``makespan/MemoryMapping-v0`` as a single environment.
 
     Args:
         instance: fixed: a benchmark name, a file, an instance; or several instances to draw from.
             None: random programs.
         observation, illegal_action, render_mode: see :class:`SchedulingEnv`.
+        image: height and width of an occupancy image that is added to the observation, see
+            :class:`~makespan.envs.memory.image.OccupancyImage`.
         options: ``copy_model``; ``placement``, ``lookahead``, ``copy_start``, ``strict`` of the
             game, see :mod:`makespan.envs.memory.kernel`; without a fixed instance also those of
             :class:`MemoryGenerator`, e.g. ``instructions=(20, 60), structure="unet"``.
     """
     problem, source = _parts(instance, options)
-    return SchedulingEnv(problem, source, observation, illegal_action, render_mode)
+    env = SchedulingEnv(problem, source, observation, illegal_action, render_mode)
+    if image is None:
+        return env
+    from makespan.envs.memory.image import OccupancyImage
+
+    return OccupancyImage(env, image)
 
 
 def make_vector_env(

@@ -926,9 +926,9 @@ def _try_wishes(state, row, wishes, placement, marks, stride, first, last):
     """
     _return_to(state, row, marks, first // stride)
     for i in range(state.totals[row, 0, POSITION], state.constants[row, ACCESSES]):
-        if i % stride == 0 and i > last + stride:
-            if _outlook(state, row, 0) > marks.outlook[i // stride]:
-                return -1
+        at_mark = i % stride == 0 and i > last + stride
+        if at_mark and _outlook(state, row, 0) > marks.outlook[i // stride]:
+            return -1
         _grant(state, row, i, wishes, placement)
     return state.totals[row, 0, LATENCY] + state.totals[row, 0, STALL]
 
@@ -992,6 +992,12 @@ def improve(state, row, wishes, rounds, placement, rng):
 
 
 # ---------------------------------------------------------------- observation
+
+
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+def _bounded(value):
+    """A feature that extreme ratios of bandwidths and bytes would carry past the bound."""
+    return min(max(value, f32(-1e6)), f32(1e6))
 
 
 @njit(cache=True, error_model="numpy")
@@ -1125,8 +1131,8 @@ def _observe(state, observation, row):
     waited = elapsed[t] - (
         elapsed[state.access[row, before, INSTRUCTION_OF] + 1] if before >= 0 else 0
     )
-    slack = f32(waited - state.memory[row, k, COPY_TIME]) * unit
-    size_feature = min(f32(size) * per_byte, f32(1e6))
+    slack = _bounded(f32(waited - state.memory[row, k, COPY_TIME]) * unit)
+    size_feature = _bounded(f32(size) * per_byte)
     for a in range(p.shape[0]):
         mask[a] = p[a, LEGAL]
         nodes = observation.candidate_nodes[row, a]
@@ -1140,7 +1146,7 @@ def _observe(state, observation, row):
         x[3] = p[a, LEGAL]
         x[4] = state.access[row, i, IS_WRITE]
         x[5] = size_feature
-        x[7] = f32(p[a, STALLS]) * unit
+        x[7] = _bounded(f32(p[a, STALLS]) * unit)
         x[8] = f32(share) * unit
         x[9] = f32(last_gain) * unit
         x[13] = f32(elapsed[then] - elapsed[t]) * unit
@@ -1152,7 +1158,7 @@ def _observe(state, observation, row):
             only = a == NO_COPY
         x[26] = only
         if read_follows and not only:
-            x[16] = f32(state.memory[row, k, COPY_TIME]) * unit
+            x[16] = _bounded(f32(state.memory[row, k, COPY_TIME]) * unit)
             x[17] = f32(elapsed[then] - elapsed[t + 1]) * unit
         advantage = -float(p[a, STALLS])
         if a != DROP and p[a, LEGAL]:
@@ -1161,19 +1167,19 @@ def _observe(state, observation, row):
             if a != NO_COPY or state.access[row, i, IS_WRITE]:
                 worth, lost, nearest = _lost(state, row, 0, p[a, OFFSET], size, k, t)
             x[6] = f32(p[a, GAIN]) * unit
-            x[10] = min(f32(cost) * unit, f32(1e6))
+            x[10] = _bounded(f32(cost) * unit)
             if read_follows:
                 x[12] = f32(state.value[row, following, SHARE]) * unit
-                x[14] = min(f32(size * (price[then + 1] - price[t + 1])) * unit, f32(1e6))
+                x[14] = _bounded(f32(size * (price[then + 1] - price[t + 1])) * unit)
                 x[15] = f32(state.value[row, i, KEEP]) * unit
-            x[18] = f32(worth) * unit
+            x[18] = _bounded(f32(worth) * unit)
             x[19] = f32(lost) * per_byte
             x[20] = f32(1) / (f32(1) + f32(nearest))
             x[21] = f32(t - p[a, FIRST]) * f32(0.0625)
             x[23] = f32(p[a, OFFSET]) * per_byte
-            x[11] = max(f32(share - cost + advantage) * unit, f32(-1e6))
+            x[11] = _bounded(f32(share - cost + advantage) * unit)
             advantage += share - cost + state.value[row, i, KEEP] - worth
-        x[24] = max(f32(advantage) * unit, f32(-1e6))
+        x[24] = _bounded(f32(advantage) * unit)
     _observe_whole(state, observation, row, i)
 
 
@@ -1194,8 +1200,8 @@ def _observe_trials(state, observation, row, placement, lookahead):
     for a in range(len(mask)):
         if mask[a]:
             x = observation.candidates[row, a]
-            x[column] = (trial[a] - best) * unit
-            x[column + 1] = (trial[a] - reference) * unit
+            x[column] = _bounded(f32((trial[a] - best) * unit))
+            x[column + 1] = _bounded(f32((trial[a] - reference) * unit))
             x[column + 2] = 1
 
 
@@ -1229,7 +1235,7 @@ def _observe_whole(state, observation, row, i):
     capacity = state.constants[row, CAPACITY]
     g = observation.globals[row]
     g[0] = totals[POSITION] / accesses
-    g[1] = (totals[LATENCY] + totals[STALL]) * whole
+    g[1] = _bounded(f32((totals[LATENCY] + totals[STALL]) * whole))
     g[2] = state.constants[row, ALL_FAST] * whole
     g[3] = taken * per_byte
     g[4] = pending * per_byte

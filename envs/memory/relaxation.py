@@ -21,7 +21,8 @@ finished while the program waits for it.
 
 import itertools
 import math
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +41,7 @@ FRACTIONS = 4
 TOLERANCE = 1e-6
 
 #: Coefficients by variable.
-Terms = list[tuple[int, float]]
+Terms = Sequence[tuple[int, float]]
 
 
 class Relaxed(NamedTuple):
@@ -129,7 +130,7 @@ class _Model:
         self.slow: list[float] = (instance.slow_latencies / self.unit).tolist()
         self.elapsed: list[float] = np.concatenate([[0], np.cumsum(self.slow)]).tolist()
         #: Of each instruction: variables and bytes of what has a place there, and what copies take.
-        self.places: list[Terms] = [[] for _ in self.slow]
+        self.places: list[list[tuple[int, int]]] = [[] for _ in self.slow]
         self.taken: list[list[int]] = [[] for _ in self.slow]
 
         count = instance.num_accesses
@@ -215,8 +216,8 @@ class _Model:
         for i, copy in enumerate(copies):
             if copy is not None and self.demand[i] > 0:
                 total = self._variable(self.elapsed[self.times[i]])
-                terms: Terms = [(total, 1), (copy, -self.demand[i])]
-                self._constrain(terms + ([] if sum_before is None else [(sum_before, -1)]), least=0)
+                earlier = () if sum_before is None else ((sum_before, -1.0),)
+                self._constrain([(total, 1), (copy, -self.demand[i]), *earlier], least=0)
                 sum_before = total
 
     def _add_choice(self, i: int, copy: int | None) -> None:
@@ -291,7 +292,7 @@ class _Model:
         compute, offsets = (instance.compute / self.unit).tolist(), instance.access_offsets.tolist()
         constant = 0.0
         for t, slow in enumerate(self.slow):
-            offered: Terms = []
+            offered: list[tuple[int, float]] = []
             if slow > compute[t]:
                 latency = self._variable(slow, compute[t], cost=1.0)
                 saved = [(v, relief[i]) for i in range(*offsets[t : t + 2]) for v in self.fast[i]]

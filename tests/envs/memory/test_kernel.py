@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium.utils.env_checker import check_env
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -294,6 +295,52 @@ def test_copies_can_start_earlier() -> None:
         plan.validate(MemoryInstance.from_dict(program))
         starts.append(int(plan.starts[0]))
     assert starts == [5, 3, -1]
+
+
+def test_extreme_ratios_stay_within_the_space() -> None:
+    """A few bytes are read of huge buffers, whose copies and evictions take ages."""
+
+    def few(name: str) -> dict[str, Any]:
+        return {"tensor": name, "bytes": 1}
+
+    program = {
+        "kind": "memory-mapping",
+        "version": 1,
+        "capacity": 10**12,
+        "bandwidth": {"slow": 1.0, "copy": 1e-3},
+        "tensors": [{"name": name, "size": 10**11} for name in "ABC"],
+        "instructions": [
+            {"compute": 0, "reads": [few("C")], "writes": [few("A")]},
+            {"compute": 1, "writes": [few("B")]},
+            {"compute": 1, "reads": [few(name) for name in "ABC"]},
+        ],
+    }
+    for copy_model in ("static", "dynamic"):
+        instance = replace(MemoryInstance.from_dict(program), copy_model=copy_model)
+        env = make_env(instance=instance, lookahead="greedy-full", illegal_action="raise")
+        for choice in (0, -1):  # all in slow memory; the last that is legal
+            observation, info = env.reset()
+            done = False
+            while not done:
+                assert env.observation_space.contains(observation)
+                action = np.flatnonzero(info["action_mask"])[choice]
+                observation, _, done, _, info = env.step(action)
+            assert env.observation_space.contains(observation)
+
+
+def test_the_occupancy_image() -> None:
+    """E1: A lies in the four bytes from instruction 0 to its read at 3."""
+    env = make_env(instance=CAPACITY, image=(4, 3))
+    observation, _ = env.reset()
+    assert observation["image"].tolist() == [[[1, 1, 0]] * 4, [[0, 0, 0]] * 4]  # before: blocked
+    for action in (1, 0):  # A is written to fast memory, B to slow
+        observation, *_ = env.step(action)
+    blocked, kept = observation["image"]  # decides at instruction 2; A is used at 3
+    assert blocked.tolist() == [[1, 0, 0]] * 4  # instructions 0, 1, 2
+    assert kept.tolist() == [[1, 1, 0]] * 4  # 2, 3, 4
+    check_env(make_env(instance=REUSE, image=(8, 16)), skip_render_check=True)
+    with pytest.raises(UsageError, match="image: found"):
+        make_env(instance=REUSE, image=(0, 4))
 
 
 def test_lookahead_reports_the_latency_of_the_trials() -> None:
