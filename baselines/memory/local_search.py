@@ -5,6 +5,7 @@ wishes into a valid plan, so any change can be tried. It is played from shortly 
 and until the outlook is worse than before.
 """
 
+import math
 import time
 from dataclasses import dataclass, field
 
@@ -20,6 +21,7 @@ from makespan.envs.core.solution import Result
 from makespan.envs.memory import kernel
 from makespan.envs.memory.instance import MemoryInstance
 from makespan.envs.memory.problem import MemoryProblem
+from makespan.envs.memory.relaxation import TOLERANCE
 from makespan.envs.memory.solution import MemoryPlan
 
 #: Decisions between two looks at the clock.
@@ -78,10 +80,7 @@ class LocalSearch:
         kernel.improve(state, 0, nothing, 0, placement, rng)  # compiles: not on the clock
         started = time.perf_counter()
         limit = time_limit(self.time_limit_s, time_limit_s)
-        starts: list[Solver[MemoryInstance]] = [MixedInteger(), MemorySpaceAssignment()]
-        if self.start is not None:
-            starts = [self.start]
-        given = [solver.solve(instance, START_SHARE * limit, rng) for solver in starts]
+        given = self._starts(instance, START_SHARE * limit, rng)
         plan: MemoryPlan = min(
             (result.solution for result in given), key=lambda plan: plan.objective(instance)
         )
@@ -93,11 +92,16 @@ class LocalSearch:
             key=lambda wishes: int(kernel.decode(state, 0, wishes, placement)),
         ).copy()
         best = int(kernel.decode(state, 0, wishes, placement))
+        bound = max((r.lower_bound for r in given if r.lower_bound is not None), default=None)
+        enough = (bound or 0) + 2 * TOLERANCE * instance.all_slow  # then there is nothing to gain
         improvements = [(time.perf_counter() - started, best)]
         each = max(1, DECISIONS_PER_ROUND // instance.num_accesses)
+        most = self.rounds or math.inf
         tried = 0
-        while time.perf_counter() - started < limit and (not self.rounds or tried < self.rounds):
-            count = min(each, self.rounds - tried) if self.rounds else each
+        while time.perf_counter() - started < limit and tried < most:
+            if min(best, plan.objective(instance)) <= enough:
+                break
+            count = int(min(each, most - tried))
             found = int(kernel.improve(state, 0, wishes, count, placement, rng))
             tried += count
             if found < best:
@@ -109,8 +113,15 @@ class LocalSearch:
         return Result(
             plan,
             time.perf_counter() - started,
-            lower_bound=max(
-                (r.lower_bound for r in given if r.lower_bound is not None), default=None
-            ),
+            lower_bound=bound,
             details={"improvements": improvements, "rounds": tried},
         )
+
+    def _starts(
+        self, instance: MemoryInstance, limit: float, rng: np.random.Generator
+    ) -> list[Result[MemoryPlan]]:
+        """What the solvers of the start find; the second needs hardly any time."""
+        starts: list[Solver[MemoryInstance]] = [MixedInteger(), MemorySpaceAssignment()]
+        if self.start is not None:
+            starts = [self.start]
+        return [solver.solve(instance, limit, rng) for solver in starts]
