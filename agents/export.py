@@ -37,7 +37,7 @@ def export_policy(checkpoint: Path, out: Path) -> None:
             f"{checkpoint}: has the encoder {policy['encoder']!r}, expected 'none': only policies "
             "on candidate features can be exported"
         )
-    weights = _folded(
+    weights = folded(
         {
             name.removeprefix(POLICY): tensor.numpy().astype(np.float64)
             for name, tensor in data.tensors.items()
@@ -59,7 +59,7 @@ def export_policy(checkpoint: Path, out: Path) -> None:
     write_atomically(out, buffer.getvalue())
 
 
-def _folded(w: dict[str, NDArray[np.float64]], layers: int) -> Weights:
+def folded(w: dict[str, NDArray[np.float64]], layers: int) -> Weights:
     """Matrices ready to be multiplied from the right, the scale and shift of norms within them."""
     out: Weights = {"whole": w["whole"]}
 

@@ -26,9 +26,10 @@ from makespan.agents.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from makespan.agents.imitation import Follower
+from makespan.agents.distributed import Processes
+from makespan.agents.following import Follower
 from makespan.agents.neural import NeuralPolicy
-from makespan.agents.ppo import PPOConfig, collect, update
+from makespan.agents.ppo import ALONE, Experience, PPOConfig, collect, update
 from makespan.agents.schedules import schedule
 from makespan.envs.core.errors import CheckpointError, UsageError
 from makespan.envs.core.family import Family
@@ -116,6 +117,7 @@ class Trainer:
         run: budget, seed, validation.
         folder: of the run.
         device: where the network lives.
+        processes: among which the work is shared; only the first writes and validates.
     """
 
     #: Stored in checkpoints.
@@ -130,11 +132,12 @@ class Trainer:
         ppo: PPOConfig,
         run: RunConfig,
         folder: Path,
-        device: torch.device | str = "cpu",
+        device: str = "cpu",
+        processes: Processes = ALONE,
     ) -> None:
         self.family, self.generator, self.options = family, generator, options
         self.ppo, self.run, self.folder = ppo, run, folder
-        self.device = torch.device(device)
+        self.device, self.processes = processes.device(device), processes
         self.problem = family.make_problem(generator, **options)
         torch.manual_seed(run.seed)
         self.network = GraphPolicy(self.problem.spec, policy).to(self.device)
@@ -150,17 +153,10 @@ class Trainer:
         """What an algorithm sets up besides; ours needs nothing."""
 
     def _make_expert(self) -> Policy | None:
-        """The policy to imitate first, or what follows a solver's solutions; raises UsageError."""
+        """What to imitate first; raises UsageError for what cannot be."""
         if not self.run.imitate:
             return None
-        from makespan.baselines.registry import make_solver
-
-        solver = make_solver(self.family, self.run.imitate)
-        if isinstance(solver, RolloutSolver):
-            return solver.policy
-        if type(self.problem).follow is Problem.follow:
-            raise UsageError(f"imitate: found {self.run.imitate!r}, expected a policy run once")
-        return Follower(solver)
+        return make_expert(self.family, self.run.imitate, self.problem)
 
     @property
     def progress(self) -> float:
@@ -180,9 +176,13 @@ class Trainer:
             report: gets the figures of every iteration.
             stop: asked after every iteration.
         """
+        if not self.processes.first:
+            while not self._finished(stop):
+                self._iterate()
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         with _event_writer(self.folder, self.counters.iteration) as events:
-            while self.progress < 1 and not stop():
+            while not self._finished(stop):
                 row = self._iterate()
                 self._rows.append(row)
                 for key, value in row.items():
@@ -193,6 +193,11 @@ class Trainer:
             if self.progress >= 1:
                 self._validate()
         self.save()
+
+    def _finished(self, stop: Callable[[], bool]) -> bool:
+        """Whether the budget is used or any process is asked to stop; by the first's clock."""
+        self.counters.seconds = self.processes.agree(self.counters.seconds)
+        return self.progress >= 1 or any(self.processes.gather(stop()))
 
     def _iterate(self) -> dict[str, Any]:
         """One iteration of the algorithm; returns its figures."""
@@ -208,7 +213,7 @@ class Trainer:
         counters.steps += learnt.steps
         seconds = time.perf_counter() - started
         counters.seconds += seconds
-        if counters.iteration % run.validate_every == 0:
+        if counters.iteration % run.validate_every == 0 and self.processes.first:
             self._validate()
         return {
             "iteration": counters.iteration,
@@ -227,7 +232,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         rng = np.random.default_rng([TRAINING_STREAM, self.run.seed, counters.iteration])
-        expert = self._expert if counters.iteration < self.run.imitate_iterations else None
+        expert = self._expert if self._imitates() else None
         experience = collect(
             self.network,
             self.problem,
@@ -237,14 +242,31 @@ class Trainer:
             self.device,
             counters.value_scale or 1.0,
             expert,
+            self.processes,
         )
         if not counters.value_scale:
             # the first returns set the unit of values for the whole run
-            counters.value_scale = float(experience.returns.abs().mean()) + 1e-6
+            counters.value_scale = self._mean_size(experience.returns) + 1e-6
             experience = experience._replace(returns=experience.returns / counters.value_scale)
-        imitate = expert is not None
-        losses = update(self.network, self.optimizer, experience, self.ppo, rng, imitate)
+        experience, imitate = self._targets(experience)
+        losses = update(
+            self.network, self.optimizer, experience, self.ppo, rng, imitate, self.processes
+        )
         return Learnt(experience.steps, experience.mean_return, losses)
+
+    def _imitates(self) -> bool:
+        """Whether this iteration learns from the expert."""
+        return self._expert is not None and self.counters.iteration < self.run.imitate_iterations
+
+    def _targets(self, experience: Experience) -> tuple[Experience, bool]:
+        """What is learnt from an iteration, and whether its actions are imitated."""
+        return experience, self._imitates()
+
+    def _mean_size(self, values: torch.Tensor) -> float:
+        """Mean absolute value over all processes."""
+        sums = torch.stack([values.abs().double().sum(), values.new_tensor(len(values)).double()])
+        total, count = self.processes.sum(sums)
+        return float(total / count)
 
     _last_ratio = float("nan")
 
@@ -325,6 +347,22 @@ class Trainer:
         self.counters = Counters(**checkpoint.data["counters"])
         self._last_ratio = checkpoint.data["last_ratio"]
         self._rows = checkpoint.data["metrics"]
+
+
+def make_expert(family: Family, spec: str, problem: Problem[Any]) -> Policy:
+    """The policy of a specification, or what follows the solutions of its solver.
+
+    Raises:
+        UsageError: for a solver, unless solutions of the problem can be followed step by step.
+    """
+    from makespan.baselines.registry import make_solver
+
+    solver = make_solver(family, spec)
+    if isinstance(solver, RolloutSolver):
+        return solver.policy
+    if type(problem).follow is Problem.follow:
+        raise UsageError(f"imitate: found {spec!r}, expected a policy run once")
+    return Follower(solver)
 
 
 def evaluate(

@@ -5,13 +5,9 @@ the seed and the content of the instance alone, so the same task gives the same 
 process, in another one, and after an interruption.
 """
 
-import multiprocessing
 import os
 import platform
-import signal
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,8 +20,6 @@ from makespan.envs.core.errors import InvalidSolutionError, MakespanError
 from makespan.envs.core.family import Family
 from makespan.envs.core.problem import Problem
 from makespan.envs.core.rollout import Solver, rollout
-
-MakeFamily = Callable[[], Family]
 
 
 class RunError(MakespanError, RuntimeError):
@@ -162,59 +156,6 @@ def _problem_options(solver: Solver[Any], instance: Any) -> dict[str, str]:
     if make_problem is None:
         return {}
     return {name: str(value) for name, value in make_problem([instance]).options().items()}
-
-
-def solve_in_processes(
-    make_family: MakeFamily, tasks: Sequence[Task], workers: int
-) -> Generator[Outcome, None, None]:
-    """Solve all tasks in worker processes and yield each outcome as soon as it is there.
-
-    Closing the generator, or an interruption, ends the processes at once.
-
-    Args:
-        make_family: importable by name, since each process calls it.
-        tasks: what to solve.
-        workers: number of processes.
-
-    Raises:
-        RunError: naming solver and instance, when a solution is invalid or a solver gives up.
-    """
-    others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(
-        min(workers, max(len(tasks), 1)),
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(make_family,),
-    )
-    finished = False
-    try:
-        for future in as_completed([pool.submit(_solve_in_worker, task) for task in tasks]):
-            yield future.result()
-        finished = True
-    except BrokenProcessPool:
-        raise RunError(
-            "a worker process died (out of memory?); start again with the same --out and fewer "
-            "--workers"
-        ) from None
-    finally:
-        pool.shutdown(wait=finished, cancel_futures=True)
-        if not finished:  # a running solve would go on until its time limit
-            for process in set(multiprocessing.active_children()) - others:
-                process.terminate()
-
-
-_workbench: Workbench | None = None  # of a worker process
-
-
-def _start_worker(make_family: MakeFamily) -> None:
-    global _workbench
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
-    _workbench = Workbench(make_family())
-
-
-def _solve_in_worker(task: Task) -> Outcome:
-    assert _workbench is not None
-    return _workbench.solve(task)
 
 
 @cache

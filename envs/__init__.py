@@ -7,23 +7,15 @@ import gymnasium
 
 from makespan.envs.core.family import Family
 
-#: Environment id -> module, maker of the single environment, maker of the vector environment.
+#: Environment id -> family's folder, its makers of the single and of the vector environment.
 _ENVIRONMENTS = {
-    "makespan/DagScheduling-v0": ("makespan.envs.dag.family", "make_env", "make_vector_env"),
-    "makespan/JobShop-v0": ("makespan.envs.jobshop.family", "make_env", "make_vector_env"),
-    "makespan/FlexibleJobShop-v0": (
-        "makespan.envs.jobshop.family",
-        "make_flexible_env",
-        "make_flexible_vector_env",
-    ),
-    "makespan/OffsetAllocation-v0": (
-        "makespan.envs.offsets.family",
-        "make_env",
-        "make_vector_env",
-    ),
-    "makespan/MemoryMapping-v0": ("makespan.envs.memory.family", "make_env", "make_vector_env"),
-    "makespan/SoC-v0": ("makespan.envs.soc.family", "make_env", "make_vector_env"),
-    "makespan/LLMRouting-v0": ("makespan.envs.routing.family", "make_env", "make_vector_env"),
+    "makespan/DagScheduling-v0": ("dag", "make_env", "make_vector_env"),
+    "makespan/FlexibleJobShop-v0": ("jobshop", "make_flexible_env", "make_flexible_vector_env"),
+    "makespan/JobShop-v0": ("jobshop", "make_env", "make_vector_env"),
+    "makespan/LLMRouting-v0": ("routing", "make_env", "make_vector_env"),
+    "makespan/MemoryMapping-v0": ("memory", "make_env", "make_vector_env"),
+    "makespan/OffsetAllocation-v0": ("offsets", "make_env", "make_vector_env"),
+    "makespan/SoC-v0": ("soc", "make_env", "make_vector_env"),
 }
 
 
@@ -45,11 +37,11 @@ FAMILIES: dict[str, Callable[[], Family]] = {
     "soc": _lazy("makespan.envs.soc.family"),
 }
 
-for _id, (_module, _single, _vector) in _ENVIRONMENTS.items():
+for _id, (_folder, _single, _vector) in _ENVIRONMENTS.items():
     gymnasium.register(
         id=_id,
-        entry_point=f"{_module}:{_single}",
-        vector_entry_point=f"{_module}:{_vector}",
+        entry_point=f"makespan.envs.{_folder}.family:{_single}",
+        vector_entry_point=f"makespan.envs.{_folder}.family:{_vector}",
         # the environments check actions and calls themselves; wrappers would halve the speed
         disable_env_checker=True,
         order_enforce=False,

@@ -32,7 +32,7 @@ class PolicyConfig:
         encoder_layers: message-passing layers.
     """
 
-    encoder: str = "gatv2"
+    encoder: str = "none"
     hidden: int = 64
     heads: int = 4
     attention_layers: int = 1

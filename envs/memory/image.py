@@ -7,7 +7,6 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from makespan.envs.core.env import SchedulingEnv
 from makespan.envs.core.errors import UsageError
 from makespan.envs.memory import kernel
 from makespan.envs.memory.kernel import State
@@ -22,26 +21,26 @@ class OccupancyImage(gymnasium.ObservationWrapper[dict[str, NDArray[Any]], Any, 
     share holds a buffer whose next access is at instruction ``t + column`` or later.
 
     Args:
-        env: of memory mapping.
+        env: ``makespan/MemoryMapping-v0``, a single environment.
         size: H and W.
 
     Raises:
         UsageError: unless both are positive.
     """
 
-    def __init__(self, env: SchedulingEnv[Any], size: tuple[int, int]) -> None:
+    def __init__(self, env: gymnasium.Env[Any, Any], size: tuple[int, int]) -> None:
         super().__init__(env)
         if len(size) != 2 or min(size) < 1:
             raise UsageError(f"image: found {size}, expected a height and a width of at least 1")
         self.size = (int(size[0]), int(size[1]))
-        self._env = env
         image = spaces.Box(0, 1, (2, *self.size), np.float32)
         known = cast(spaces.Dict, env.observation_space)
         self.observation_space = spaces.Dict({**known, "image": image})  # type: ignore[assignment]
 
     def observation(self, observation: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """The observation of the environment with the picture."""
-        return {**observation, "image": occupancy(self._env.state, 0, self.size)}
+        state = self.unwrapped.state  # type: ignore[attr-defined]
+        return {**observation, "image": occupancy(state, 0, self.size)}
 
 
 def occupancy(state: State, row: int, size: tuple[int, int]) -> NDArray[np.float32]:

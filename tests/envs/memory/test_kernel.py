@@ -23,6 +23,7 @@ from makespan.envs.memory.examples import (
 )
 from makespan.envs.memory.family import make_env
 from makespan.envs.memory.generator import MemoryGenerator
+from makespan.envs.memory.image import OccupancyImage
 from makespan.envs.memory.instance import MemoryInstance
 from makespan.envs.memory.kernel import LOOKAHEAD_FEATURES, PLACEMENTS
 from makespan.envs.memory.problem import MemoryProblem
@@ -328,9 +329,10 @@ def test_extreme_ratios_stay_within_the_space() -> None:
             assert env.observation_space.contains(observation)
 
 
+@pytest.mark.filterwarnings("ignore:.*different from the unwrapped version")
 def test_the_occupancy_image() -> None:
     """E1: A lies in the four bytes from instruction 0 to its read at 3."""
-    env = make_env(instance=CAPACITY, image=(4, 3))
+    env = OccupancyImage(make_env(instance=CAPACITY), (4, 3))
     observation, _ = env.reset()
     assert observation["image"].tolist() == [[[1, 1, 0]] * 4, [[0, 0, 0]] * 4]  # before: blocked
     for action in (1, 0):  # A is written to fast memory, B to slow
@@ -338,9 +340,9 @@ def test_the_occupancy_image() -> None:
     blocked, kept = observation["image"]  # decides at instruction 2; A is used at 3
     assert blocked.tolist() == [[1, 0, 0]] * 4  # instructions 0, 1, 2
     assert kept.tolist() == [[1, 1, 0]] * 4  # 2, 3, 4
-    check_env(make_env(instance=REUSE, image=(8, 16)), skip_render_check=True)
+    check_env(OccupancyImage(make_env(instance=REUSE), (8, 16)), skip_render_check=True)
     with pytest.raises(UsageError, match="image: found"):
-        make_env(instance=REUSE, image=(0, 4))
+        OccupancyImage(make_env(instance=REUSE), (0, 4))
 
 
 def test_lookahead_reports_the_latency_of_the_trials() -> None:
