@@ -24,6 +24,7 @@ from makespan.envs.core.rollout import Solver
 from makespan.envs.core.solution import Result
 from makespan.envs.memory.bounds import lower_bound
 from makespan.envs.memory.instance import MemoryInstance
+from makespan.envs.memory.relaxation import accesses_since_write
 from makespan.envs.memory.solution import COPY, DROP, NO_COPY, MemoryPlan
 
 if TYPE_CHECKING:
@@ -175,21 +176,10 @@ class _Model:
                 self.model.add(self.stays[i] <= self.fast[before])
                 equal = self.offsets[i] == self.offsets[before]
                 self.model.add(equal).only_enforce_if(self.stays[i])
-            since = self._since_write(i)
+            since = accesses_since_write(i, self.previous, self.writes)
             if since and self.copies[i]:
                 drops = sum(1 - self.fast[j] for j in since)
                 self.model.add(sum(self.copies[i].values()) <= drops)
-
-    def _since_write(self, i: int) -> list[int]:
-        """The accesses from the last write of the buffer up to before i; none for an input."""
-        found = []
-        j = self.previous[i]
-        while j >= 0:
-            found.append(j)
-            if self.writes[j]:
-                return found
-            j = self.previous[j]
-        return []
 
     def _add_space(self) -> None:
         """No two pieces at the same time at the same bytes."""
@@ -273,7 +263,7 @@ class _Model:
         following = instance.next.tolist()
         total: Any = 0
         for i, buffer in enumerate(instance.buffers.tolist()):
-            since = self._since_write(i)
+            since = accesses_since_write(i, self.previous, self.writes)
             if not self.writes[i] and since:
                 evicts = self.model.new_bool_var("")
                 drops = sum(1 - self.fast[j] for j in since)

@@ -223,7 +223,7 @@ class _Model:
     def _add_choice(self, i: int, copy: int | None) -> None:
         """What access i may be, given the accesses before; and its eviction."""
         instance, before, stays = self.instance, self.previous[i], self.stays[i]
-        since = self._since_write(i)
+        since = accesses_since_write(i, self.previous, self.writes)
         fast_since = [v for j in since for v in self.fast[j]]
         buffer = int(instance.buffers[i])
         eviction = float(instance.evict_times[buffer] / self.unit)
@@ -259,17 +259,6 @@ class _Model:
         if self.sizes[i] <= self.capacity:
             self.places[t].append((variable, self.sizes[i]))
 
-    def _since_write(self, i: int) -> list[int]:
-        """For a read, the accesses from the last write of the buffer on; none for an input."""
-        found = []
-        j = -1 if self.writes[i] else self.previous[i]
-        while j >= 0:
-            found.append(j)
-            if self.writes[j]:
-                return found
-            j = self.previous[j]
-        return []
-
     def _add_capacity(self) -> None:
         for places in self.places:
             shares = [(variable, size / self.capacity) for variable, size in places]
@@ -304,3 +293,15 @@ class _Model:
                 taken: Terms = [(part, 1) for part in self.taken[t]]
                 self._constrain([*taken, *offered], most=0 if offered else slow)
         return constant
+
+
+def accesses_since_write(i: int, previous: Sequence[int], writes: Sequence[bool]) -> list[int]:
+    """For a read i, the accesses from the last write of its buffer on; none for an input."""
+    found = []
+    j = -1 if writes[i] else previous[i]
+    while j >= 0:
+        found.append(j)
+        if writes[j]:
+            return found
+        j = previous[j]
+    return []

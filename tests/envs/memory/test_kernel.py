@@ -13,6 +13,7 @@ from makespan.baselines.memory.rules import RulePolicy
 from makespan.baselines.random import RandomPolicy
 from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
 from makespan.envs.core.rollout import rollout
+from makespan.envs.memory import kernel
 from makespan.envs.memory.examples import (
     CAPACITY,
     COMPUTE_BOUND,
@@ -372,6 +373,18 @@ def test_the_pilot_is_no_worse_than_its_rule() -> None:
         ratios = [p.objective(i) / i.all_slow for p, i in zip(plans, programs, strict=True)]
         latencies[rule] = float(np.mean(ratios))
     assert latencies["pilot"] < latencies["rule"] < latencies["all-slow"] == 1
+
+
+def test_what_is_played_from_marks_is_the_game() -> None:
+    rng = np.random.default_rng(0)
+    for program in sample(6, instructions=(20, 60)):
+        problem = MemoryProblem.for_instances([program])
+        state, observation = problem.allocate(1), problem.spec.allocate(1)
+        problem.load(state, observation, 0, program)
+        wishes = np.full(program.num_accesses, -1, dtype=np.int8)
+        before = kernel.decode(state, 0, wishes, 0)
+        best = kernel.improve(state, 0, wishes, 300, 0, rng)
+        assert best == kernel.decode(state, 0, wishes, 0) <= before
 
 
 # ---------------------------------------------------------------- batches and sizes
