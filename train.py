@@ -30,6 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
     except MakespanError as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # a folder that cannot be written, a full disk
+        print(f"train.py: {error.filename or 'file'}: {error.strerror}", file=sys.stderr)
+        return 2
 
 
 def _command_type() -> Any:
@@ -134,7 +137,7 @@ def _trainer_type(algorithm: str) -> "type[Trainer]":
         from makespan.agents.sb3 import MaskablePPOTrainer  # imports stable-baselines3
 
         return MaskablePPOTrainer
-    from makespan.agents.imitation import HindsightTrainer, SelfLabellingTrainer
+    from makespan.agents.hindsight import HindsightTrainer, SelfLabellingTrainer
     from makespan.agents.trainer import Trainer
 
     kinds: dict[str, type[Trainer]] = {

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
+from makespan.agents.device import find_device
 from makespan.envs.core.errors import UsageError
 
 
@@ -44,10 +45,14 @@ class Processes:
         return self.rank == 0
 
     def device(self, name: str) -> torch.device:
-        """The device of this process: of several GPUs on a machine, each takes its own."""
+        """The device of this process: of several GPUs on a machine, each takes its own.
+
+        Raises:
+            UsageError: for a device that cannot be used.
+        """
         if name == "cuda" and self.size > 1:
-            return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        return torch.device(name)
+            name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        return find_device(name)
 
     def share(self, count: int) -> range:
         """Which of ``count`` things this process does; raises UsageError for too few of them."""

@@ -31,7 +31,7 @@ from makespan.agents.following import Follower
 from makespan.agents.neural import NeuralPolicy
 from makespan.agents.ppo import ALONE, Experience, PPOConfig, collect, update
 from makespan.agents.schedules import schedule
-from makespan.envs.core.errors import CheckpointError, UsageError
+from makespan.envs.core.errors import CheckpointError, DivergenceError, UsageError
 from makespan.envs.core.family import Family
 from makespan.envs.core.files import write_atomically
 from makespan.envs.core.problem import Generator, GrowingGenerator, Problem
@@ -209,6 +209,7 @@ class Trainer:
             growing = cast(GrowingGenerator[Any], generator)
             generator = growing.grown(min(1.0, 2 * self.progress))
         learnt = self._learn(rate, generator)
+        self._check_finite(learnt.losses)
         counters.iteration += 1
         counters.steps += learnt.steps
         seconds = time.perf_counter() - started
@@ -225,6 +226,18 @@ class Trainer:
             "validation_ratio": self._last_ratio,
             **learnt.losses,
         }
+
+    def _check_finite(self, losses: dict[str, float]) -> None:
+        """Raise DivergenceError when a loss or a weight is no number, before it is saved."""
+        wrong = [name for name, value in losses.items() if not np.isfinite(value)]
+        weights = self.network.state_dict().items()
+        wrong += [name for name, value in weights if not value.isfinite().all()]
+        if wrong:
+            raise DivergenceError(
+                f"iteration {self.counters.iteration}: {', '.join(wrong[:4])} not finite; the "
+                f"checkpoint in {self.folder}, if there is one, is from before: try a lower "
+                "--learning-rate or --max-grad-norm"
+            )
 
     def _learn(self, rate: float, generator: Generator[Any]) -> Learnt:
         """Collect and update once, at that learning rate, on instances of ``generator``."""
