@@ -51,7 +51,7 @@ class HindsightTrainer(Trainer):
                 f"hindsight: {self.family.name} has no policy {CLAIRVOYANT!r} that sees the "
                 "future; use --algorithm ppo or self-labelling"
             )
-        return make_expert(self.family, CLAIRVOYANT)
+        return make_expert(self.family, CLAIRVOYANT, self.problem)
 
     def _imitates(self) -> bool:
         return True

@@ -6,9 +6,10 @@ legal candidate are taken without the network and are not learnt from; their rew
 decision before. The static graph of each instance is encoded once per minibatch, whatever the
 number of decisions taken on it.
 
-With an expert, the first iterations imitate it instead: the expert plays, now and then interrupted
-by the network so that states beside its path are seen (as in DAgger, Ross et al. 2011), and the
-loss is the cross-entropy of its actions. The value is learnt as always.
+With an expert, a policy or a solver whose solutions are followed, the first iterations imitate it
+instead: the expert plays, now and then interrupted by the network so that states beside its path
+are seen (as in DAgger, Ross et al. 2011), and the loss is the cross-entropy of its actions. The
+value is learnt as always.
 
 Everything random in iteration i derives from (seed, i), so a run resumed from a checkpoint gives
 the same numbers as one that never stopped; and from nothing that depends on how the instances are
@@ -25,6 +26,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from makespan.agents.distributed import Processes
+from makespan.agents.following import Follower
 from makespan.agents.neural import decisions
 from makespan.envs.core.errors import UsageError
 from makespan.envs.core.observation import Observation
@@ -124,17 +126,19 @@ def collect(
     share = processes.share(config.instances)
     first, rows = share.start * config.replicas, len(share) * config.replicas
     state, observation = problem.allocate(rows), problem.spec.allocate(rows)
-    for index in range(config.instances):
-        instance = generator.sample(instance_rng)
-        for replica in range(config.replicas) if index in share else ():
-            row = index * config.replicas + replica - first
-            problem.load(state, observation, row, instance)
+    instances = [generator.sample(instance_rng) for _ in range(config.instances)]
+    for row in range(rows):
+        problem.load(state, observation, row, instances[(first + row) // config.replicas])
     graph, encoding = _encode(network, observation, config, device)
     graph_of_row = torch.arange(rows, device=device) // config.replicas
     done = np.zeros(rows, dtype=np.bool_)
     rewards = np.zeros(rows)
     total = np.zeros(rows)
     if expert is not None:
+        if isinstance(expert, Follower):
+            own = slice(share.start, share.stop)
+            chance = expert_rng.spawn(config.instances)
+            expert.solve(instances[own], config.replicas, chance[own])
         expert.start(problem, state, observation)
     steps = step_forced(problem, state, observation, done, total)
     history: list[_Moment] = []

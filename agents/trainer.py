@@ -27,13 +27,14 @@ from makespan.agents.checkpoint import (
     save_checkpoint,
 )
 from makespan.agents.distributed import Processes
+from makespan.agents.following import Follower
 from makespan.agents.neural import NeuralPolicy
 from makespan.agents.ppo import ALONE, Experience, PPOConfig, collect, update
 from makespan.agents.schedules import schedule
 from makespan.envs.core.errors import CheckpointError, DivergenceError, UsageError
 from makespan.envs.core.family import Family
 from makespan.envs.core.files import write_atomically
-from makespan.envs.core.problem import Generator, GrowingGenerator
+from makespan.envs.core.problem import Generator, GrowingGenerator, Problem
 from makespan.envs.core.rollout import Policy, RolloutSolver, rollout
 from makespan.models.policy import GraphPolicy, PolicyConfig
 
@@ -60,8 +61,8 @@ class RunConfig:
         validation: instances drawn for the choice of the best policy.
         validate_every: iterations between validations.
         checkpoint_every: iterations between checkpoints.
-        imitate: specification of a policy of the family, e.g. a rule, that the first iterations
-            learn from; empty for none.
+        imitate: specification of a policy of the family, e.g. a rule, or of a solver, that the
+            first iterations learn from; empty for none.
         imitate_iterations: number of those iterations.
     """
 
@@ -152,8 +153,10 @@ class Trainer:
         """What an algorithm sets up besides; ours needs nothing."""
 
     def _make_expert(self) -> Policy | None:
-        """The policy to imitate first; raises UsageError for what is not a policy."""
-        return make_expert(self.family, self.run.imitate) if self.run.imitate else None
+        """What to imitate first; raises UsageError for what cannot be."""
+        if not self.run.imitate:
+            return None
+        return make_expert(self.family, self.run.imitate, self.problem)
 
     @property
     def progress(self) -> float:
@@ -359,14 +362,20 @@ class Trainer:
         self._rows = checkpoint.data["metrics"]
 
 
-def make_expert(family: Family, spec: str) -> Policy:
-    """The policy of a specification, to be imitated; raises UsageError for another solver."""
+def make_expert(family: Family, spec: str, problem: Problem[Any]) -> Policy:
+    """The policy of a specification, or what follows the solutions of its solver.
+
+    Raises:
+        UsageError: for a solver, unless solutions of the problem can be followed step by step.
+    """
     from makespan.baselines.registry import make_solver
 
     solver = make_solver(family, spec)
-    if not isinstance(solver, RolloutSolver):
+    if isinstance(solver, RolloutSolver):
+        return solver.policy
+    if type(problem).follow is Problem.follow:
         raise UsageError(f"imitate: found {spec!r}, expected a policy run once")
-    return solver.policy
+    return Follower(solver)
 
 
 def evaluate(

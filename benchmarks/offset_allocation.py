@@ -118,6 +118,8 @@ def main(
     limits: tuple[float, ...] = (1.0, 10.0),
     policies: tuple[str, ...] = SPECS,
     first: int = 8,
+    skip: int = 0,
+    speed: bool = True,
     threads: int = 1,
 ) -> None:
     """Measure, print tables, write CSV and JSON.
@@ -127,18 +129,21 @@ def main(
         limits: seconds per instance.
         policies: as for evaluate.py.
         first: how many instances of the suite.
+        skip: instances before them.
+        speed: whether the decoder and the environments are timed as well.
         threads: of neural networks and simulators.
     """
     set_threads(threads)
     bench = Workbench(FAMILIES["offsets"]())
-    instances = SUITES[suite]()[:first]
+    instances = SUITES[suite]()[skip : skip + first]
     warm_up = OffsetGenerator(20, "cuts").sample(np.random.default_rng(0))
     for _ in outcomes(bench, [warm_up], policies, [1.0]):
         pass
     about = machine(["makespan", "numba", "torch", "ortools"])
     rows = peaks(bench, instances, policies, limits)
     print_table(f"{suite}: peak / load", table(rows))
-    print_table("speed", speeds())
+    if speed:
+        print_table("speed", speeds())
     print(*write_results(f"offsets-{suite}", rows, {**about, "threads": threads}), sep="\n")
 
 

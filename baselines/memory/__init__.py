@@ -8,6 +8,7 @@ from makespan.baselines.memory.exact import CpSat
 from makespan.baselines.memory.hybrid import Hybrid
 from makespan.baselines.memory.local_search import LocalSearch
 from makespan.baselines.memory.msa import MemorySpaceAssignment
+from makespan.baselines.memory.relaxed import MixedInteger
 from makespan.baselines.memory.rules import RULES, RulePolicy
 from makespan.baselines.random import RandomPolicy
 from makespan.envs.core.observation import ObservationSpec
@@ -36,6 +37,7 @@ POLICIES: Mapping[str, Callable[..., Any]] = {
 SOLVERS: Mapping[str, Callable[..., Any]] = {
     "msa": MemorySpaceAssignment,
     "hybrid": Hybrid,
+    "milp": MixedInteger,
     "local-search": LocalSearch,
     "cp-sat": CpSat,
 }

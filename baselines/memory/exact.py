@@ -1,4 +1,4 @@
-"""Constraint programming for memory mapping, and bounds without offsets: OR-Tools CP-SAT.
+"""Constraint programming for memory mapping: OR-Tools CP-SAT.
 
 The model decides for every access whether it is served in place (no-copy) or by a copy with a given
 start. It is at least as free as the game: starts and offsets are chosen, not found by a rule.
@@ -9,9 +9,6 @@ start. It is at least as free as the game: starts and offsets are chosen, not fo
   with everything in slow memory.
 - The latency of an instruction is at least its arithmetic and at least its traffic; a read from
   slow memory of what is only in fast memory costs an eviction.
-
-Without the boxes' offsets the model is a relaxation that ignores fragmentation; its optimum is a
-lower bound (:func:`relaxed_bound`).
 """
 
 import math
@@ -27,6 +24,7 @@ from makespan.envs.core.rollout import Solver
 from makespan.envs.core.solution import Result
 from makespan.envs.memory.bounds import lower_bound
 from makespan.envs.memory.instance import MemoryInstance
+from makespan.envs.memory.relaxation import accesses_since_write
 from makespan.envs.memory.solution import COPY, DROP, NO_COPY, MemoryPlan
 
 if TYPE_CHECKING:
@@ -82,7 +80,7 @@ class CpSat:
         best = MemoryPlan.all_slow(instance)
         if self.hint is not None:
             best = self.hint.solve(instance, HINT_SHARE * limit, rng).solution
-        model = _Model(instance, offsets=True)
+        model = _Model(instance)
         model.add_hint(best)
         left = limit - (time.perf_counter() - started)
         solver = _solver(self.workers, max(left, 0.01), rng)
@@ -105,33 +103,6 @@ class CpSat:
         )
 
 
-def relaxed_bound(
-    instance: MemoryInstance, time_limit_s: float = 10.0, workers: int | None = 1
-) -> float:
-    """A lower bound on the latency of any plan: what the model without offsets proves in time.
-
-    Args:
-        instance: whose copy model is static.
-        time_limit_s: seconds.
-        workers: threads.
-
-    Raises:
-        UsageError: when starts had to be thinned out, so that nothing is proven, or for the dynamic
-            copy model.
-    """
-    if instance.copy_model != "static":
-        raise UsageError("relaxed bound: found the copy model dynamic, expected static")
-    model = _Model(instance, offsets=False)
-    if not model.complete:
-        raise UsageError(
-            f"{instance.name}: a read comes more than {MAX_STARTS} instructions after the access "
-            "before: too large for a bound"
-        )
-    solver = _solver(workers, time_limit_s, np.random.default_rng(0))
-    solver.solve(model.model)
-    return max(float(lower_bound(instance)), float(math.ceil(solver.best_objective_bound - 1e-6)))
-
-
 def _solver(workers: int | None, limit: float, rng: np.random.Generator) -> "cp_model.CpSolver":
     from ortools.sat.python import cp_model
 
@@ -151,7 +122,7 @@ class _Model:
         complete: whether every start of every copy is offered.
     """
 
-    def __init__(self, instance: MemoryInstance, offsets: bool) -> None:
+    def __init__(self, instance: MemoryInstance) -> None:
         from ortools.sat.python import cp_model
 
         self.instance, self.model = instance, cp_model.CpModel()
@@ -174,7 +145,7 @@ class _Model:
         self.offsets = [self.model.new_int_var(0, high, "") for high in highest]
         for i in range(count):
             self._add_choice(i)
-        self._add_space(offsets)
+        self._add_space()
         self._add_supply()
         self.model.minimize(self._latency() + self._evictions())
 
@@ -205,23 +176,12 @@ class _Model:
                 self.model.add(self.stays[i] <= self.fast[before])
                 equal = self.offsets[i] == self.offsets[before]
                 self.model.add(equal).only_enforce_if(self.stays[i])
-            since = self._since_write(i)
+            since = accesses_since_write(i, self.previous, self.writes)
             if since and self.copies[i]:
                 drops = sum(1 - self.fast[j] for j in since)
                 self.model.add(sum(self.copies[i].values()) <= drops)
 
-    def _since_write(self, i: int) -> list[int]:
-        """The accesses from the last write of the buffer up to before i; none for an input."""
-        found = []
-        j = self.previous[i]
-        while j >= 0:
-            found.append(j)
-            if self.writes[j]:
-                return found
-            j = self.previous[j]
-        return []
-
-    def _add_space(self, offsets: bool) -> None:
+    def _add_space(self) -> None:
         """No two pieces at the same time at the same bytes."""
         times, heights, sizes = [], [], []
 
@@ -231,12 +191,11 @@ class _Model:
                 self.model.new_optional_fixed_size_interval_var(first, length, present, "")
             )
             sizes.append(self.size[i])
-            if offsets:
-                heights.append(
-                    self.model.new_optional_fixed_size_interval_var(
-                        self.offsets[i], self.size[i], present, ""
-                    )
+            heights.append(
+                self.model.new_optional_fixed_size_interval_var(
+                    self.offsets[i], self.size[i], present, ""
                 )
+            )
 
         for i, before in enumerate(self.previous):
             if self.size[i] > self.capacity:
@@ -257,8 +216,7 @@ class _Model:
             else:
                 box(i, self.times[i], self.stays[i])
         self.model.add_cumulative(times, sizes, self.capacity)
-        if offsets:
-            self.model.add_no_overlap_2d(times, heights)
+        self.model.add_no_overlap_2d(times, heights)
 
     def _add_supply(self) -> None:
         """Copies take whole time units from the instructions of their windows."""
@@ -305,7 +263,7 @@ class _Model:
         following = instance.next.tolist()
         total: Any = 0
         for i, buffer in enumerate(instance.buffers.tolist()):
-            since = self._since_write(i)
+            since = accesses_since_write(i, self.previous, self.writes)
             if not self.writes[i] and since:
                 evicts = self.model.new_bool_var("")
                 drops = sum(1 - self.fast[j] for j in since)

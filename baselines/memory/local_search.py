@@ -1,9 +1,11 @@
 """Local search over plans by the simulator itself: change a few decisions, play all again.
 
 A plan is a wish for every access (fast memory, slow memory, or what a rule says); the game turns
-wishes into a valid plan, so any change can be tried, about a thousand accesses in a millisecond.
+wishes into a valid plan, so any change can be tried. It is played from shortly before the change,
+and until the outlook is worse than before.
 """
 
+import math
 import time
 from dataclasses import dataclass, field
 
@@ -11,27 +13,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from makespan.baselines.limits import check_time_limit, time_limit
-from makespan.envs.core.errors import UsageError
+from makespan.baselines.memory.msa import MemorySpaceAssignment
+from makespan.baselines.memory.relaxed import MixedInteger
+from makespan.envs.core.errors import UnknownNameError, UsageError
 from makespan.envs.core.rollout import Solver
 from makespan.envs.core.solution import Result
 from makespan.envs.memory import kernel
 from makespan.envs.memory.instance import MemoryInstance
 from makespan.envs.memory.problem import MemoryProblem
+from makespan.envs.memory.relaxation import TOLERANCE
 from makespan.envs.memory.solution import MemoryPlan
 
 #: Decisions between two looks at the clock.
 DECISIONS_PER_ROUND = 100_000
-#: Share of the time limit that the solver of the start may take.
+#: Share of the time limit that the solvers of the start may take.
 START_SHARE = 0.5
 
 
 @dataclass(frozen=True)
 class LocalSearch:
-    """Hill climbing that also takes changes which make no difference.
+    """Hill climbing that also takes some changes which make no difference.
 
     Attributes:
-        start: solver whose plan the search begins from; None: the rule of trials. Its plan is
-            returned if nothing better is found.
+        start: solver whose plan the search begins from; None: the better of the relaxation's
+            (:class:`MixedInteger`) and XLA's. Its plan is returned if nothing better is found.
         placement: where buffers are put, see :mod:`makespan.envs.memory.kernel`.
         time_limit_s: seconds, see :func:`~makespan.baselines.limits.time_limit`.
         rounds: changes tried at most; 0 for no limit.
@@ -51,6 +56,8 @@ class LocalSearch:
         check_time_limit(self.time_limit_s)
         if self.rounds < 0:
             raise UsageError(f"rounds: found {self.rounds}, expected at least 0")
+        if self.placement not in kernel.PLACEMENTS:
+            raise UnknownNameError("placement", self.placement, kernel.PLACEMENTS)
 
     def solve(
         self, instance: MemoryInstance, time_limit_s: float | None, rng: np.random.Generator
@@ -70,28 +77,51 @@ class LocalSearch:
         state, observation = problem.allocate(1), problem.spec.allocate(1)
         problem.load(state, observation, 0, instance)
         nothing: NDArray[np.int8] = np.zeros(instance.num_accesses, dtype=np.int8)
-        kernel.improve(state, 0, nothing, 0, 0, placement, rng)  # compiles: not on the clock
+        kernel.improve(state, 0, nothing, 0, placement, rng)  # compiles: not on the clock
         started = time.perf_counter()
         limit = time_limit(self.time_limit_s, time_limit_s)
-        given: MemoryPlan | None = None
-        wishes: NDArray[np.int8] = np.full(instance.num_accesses, -1, dtype=np.int8)
-        if self.start is not None:
-            given = self.start.solve(instance, START_SHARE * limit, rng).solution
-            wishes = given.fast.astype(np.int8)
+        given = self._starts(instance, START_SHARE * limit, rng)
+        plan: MemoryPlan = min(
+            (result.solution for result in given), key=lambda plan: plan.objective(instance)
+        )
+        wishes: NDArray[np.int8] = min(
+            (
+                result.details.get("wishes", result.solution.fast.astype(np.int8))
+                for result in given
+            ),
+            key=lambda wishes: int(kernel.decode(state, 0, wishes, placement)),
+        ).copy()
         best = int(kernel.decode(state, 0, wishes, placement))
+        bound = max((r.lower_bound for r in given if r.lower_bound is not None), default=None)
+        enough = (bound or 0) + 2 * TOLERANCE * instance.all_slow  # then there is nothing to gain
         improvements = [(time.perf_counter() - started, best)]
         each = max(1, DECISIONS_PER_ROUND // instance.num_accesses)
+        most = self.rounds or math.inf
         tried = 0
-        while time.perf_counter() - started < limit and (not self.rounds or tried < self.rounds):
-            count = min(each, self.rounds - tried) if self.rounds else each
-            found = int(kernel.improve(state, 0, wishes, best, count, placement, rng))
+        while time.perf_counter() - started < limit and tried < most:
+            if min(best, plan.objective(instance)) <= enough:
+                break
+            count = int(min(each, most - tried))
+            found = int(kernel.improve(state, 0, wishes, count, placement, rng))
             tried += count
             if found < best:
                 best = found
                 improvements.append((time.perf_counter() - started, best))
-        kernel.decode(state, 0, wishes, placement)
-        plan = problem.solution(state, 0)
-        if given is not None and given.objective(instance) <= plan.objective(instance):
-            plan = given
-        details = {"improvements": improvements, "rounds": tried}
-        return Result(plan, time.perf_counter() - started, details=details)
+        if best < plan.objective(instance):
+            kernel.decode(state, 0, wishes, placement)
+            plan = problem.solution(state, 0)
+        return Result(
+            plan,
+            time.perf_counter() - started,
+            lower_bound=bound,
+            details={"improvements": improvements, "rounds": tried},
+        )
+
+    def _starts(
+        self, instance: MemoryInstance, limit: float, rng: np.random.Generator
+    ) -> list[Result[MemoryPlan]]:
+        """What the solvers of the start find; the second needs hardly any time."""
+        starts: list[Solver[MemoryInstance]] = [MixedInteger(), MemorySpaceAssignment()]
+        if self.start is not None:
+            starts = [self.start]
+        return [solver.solve(instance, limit, rng) for solver in starts]

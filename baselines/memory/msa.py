@@ -14,8 +14,12 @@ of a score; for each, its accesses in the order of time go through a fixed casca
 What differs from XLA: evictions are not asynchronous in this game but make the program stand still,
 so where one is needed, keeping the value in slow memory from its write on (its reads prefetched) is
 tried as well, and what saves more is kept. Fast memory is empty when the program starts, so there
-is no prefetch across programs. Outputs are written to slow memory. There are no loops, slices,
-pinned or coloured buffers. Chunks are not repacked and a buffer is tried once, XLA's defaults.
+is no prefetch across programs. Outputs are written to slow memory. There are no loops, pinned or
+coloured buffers; a buffer lies in one piece that is copied as a whole, so there are no slices.
+XLA's retries only give asynchronous evictions more time, so they have no counterpart either.
+
+When not even the shortest prefetch of a buffer finds a place and repacks are left (none by default,
+as in XLA), all chunks are placed anew by XLA's best-fit repacker, and the buffer is tried again.
 """
 
 import time
@@ -44,6 +48,8 @@ class MemorySpaceAssignment:
         scale: what the benefit of a buffer is divided by: the root of its size (XLA's default), its
             size, or nothing.
         order: ``"score"``, or ``"size"`` for the order without cost analysis.
+        repacks: how often fast memory may be packed anew.
+        max_outstanding: most prefetches under way at an instruction; -1 for no limit.
         name: for tables.
 
     Raises:
@@ -55,12 +61,19 @@ class MemorySpaceAssignment:
     max_overlap: float = 10.0
     scale: Literal["root", "size", "none"] = "root"
     order: Literal["score", "size"] = "score"
+    repacks: int = 0
+    max_outstanding: int = -1
     name: str = field(default="msa", init=False)
 
     def __post_init__(self) -> None:
         for name in ("min_overlap", "preferred_overlap", "max_overlap"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name}: found {getattr(self, name)}, expected at least 0")
+        if self.repacks < 0:
+            raise UsageError(f"repacks: found {self.repacks}, expected at least 0")
+        if self.max_outstanding < -1:
+            found = self.max_outstanding
+            raise UsageError(f"max_outstanding: found {found}, expected -1 or at least 0")
 
     def solve(
         self, instance: MemoryInstance, time_limit_s: float | None, rng: np.random.Generator
@@ -90,6 +103,10 @@ class _Assignment:
         self.benefits, self.savings = _benefits(instance)
         self.space = Space(self.capacity, 2 * count + 2)
         self.copies = CopyResource(latencies, count + 1)
+        self.outstanding = np.zeros(instance.num_instructions, dtype=np.int64)
+        self.chains = np.full(count, -1)  # of each access in fast memory, see Space
+        self.repacks = options.repacks
+        self.crowded = False  # whether the last value found no place for a prefetch
 
     def run(self) -> MemoryPlan:
         """The plan."""
@@ -131,7 +148,20 @@ class _Assignment:
                 begin = end
 
     def _allocate_value(self, buffer: int, accesses: list[int]) -> None:
-        """One value: its write, unless it is an input, and its reads.
+        """One value; once more on a repacked memory if there was no place."""
+        before = self.space.count
+        self.crowded = False
+        copies = self._place_better(buffer, accesses)
+        if self.crowded and self.repacks:
+            self.repacks -= 1
+            self._take_back(accesses, before, copies)
+            moved = self.space.repack()
+            for access in np.flatnonzero(self.chains >= 0).tolist() if moved else []:
+                self.offsets[access] = moved[int(self.chains[access])]
+            self._place_better(buffer, accesses)
+
+    def _place_better(self, buffer: int, accesses: list[int]) -> list[tuple[int, int, int]]:
+        """One value: its write, unless it is an input, and its reads; returns its copies.
 
         Where it would be evicted, keeping it in slow memory from its write on is tried as well.
         """
@@ -142,20 +172,22 @@ class _Assignment:
         count = self.space.count
         saved, evicted, copies = self._place(buffer, accesses, reads, slow)
         if not evicted:
-            return
-        columns = (self.actions, self.starts, self.offsets)
+            return copies
+        columns = (self.actions, self.starts, self.offsets, self.chains)
         found = [column[accesses].copy() for column in columns]
         rectangles = self.space.table[count : self.space.count].copy()
         self._take_back(accesses, count, copies)
         other, _, more = self._place(buffer, accesses, reads, True)
-        if other < saved:
-            self._take_back(accesses, count, more)
-            for column, values in zip(columns, found, strict=True):
-                column[accesses] = values
-            for rectangle in rectangles.tolist():
-                self.space.add(*rectangle)
-            for copy in copies:
-                self.copies.add(*copy)
+        if other >= saved:
+            return more
+        self._take_back(accesses, count, more)
+        for column, values in zip(columns, found, strict=True):
+            column[accesses] = values
+        for rectangle in rectangles.tolist():
+            self.space.add(*rectangle)
+        for copy in copies:
+            self._add_copy(*copy)
+        return copies
 
     def _place(
         self, buffer: int, accesses: list[int], reads: list[int], in_slow: bool
@@ -178,11 +210,13 @@ class _Assignment:
             before = reads[number - 1] if number else (accesses[0] if written else -1)
             first_segment = number == 0 and not in_slow
             if first_segment or offset >= 0:
-                place = self._stay(buffer, before, reads[number:], offset, first_segment)
+                chain = before if first_segment else int(self.chains[before])
+                place = self._stay(buffer, before, reads[number:], offset, chain, first_segment)
                 if place >= 0:
                     served = (before, read) if first_segment else (read,)
                     for access in served:
                         self.actions[access], self.offsets[access] = NO_COPY, place
+                        self.chains[access] = chain
                         saved += int(self.savings[access])
                     offset = place
                     continue
@@ -206,7 +240,13 @@ class _Assignment:
         return float(self.before[max(end, 0)] - self.before[start + 1])
 
     def _stay(
-        self, buffer: int, before: int, reads: list[int], offset: int, first_segment: bool
+        self,
+        buffer: int,
+        before: int,
+        reads: list[int],
+        offset: int,
+        chain: int,
+        first_segment: bool,
     ) -> int:
         """Step 1: the offset of the buffer up to the next read, or -1."""
         begin = self.times[before] + (0 if first_segment else 1)
@@ -217,12 +257,12 @@ class _Assignment:
         if offset >= 0:
             if not self.space.is_free(offset, size, begin, end):
                 return -1
-            self.space.add(offset, size, begin, end)
+            self.space.add(offset, size, begin, end, chain)
             return offset
         for read in reversed(reads):  # a place that is free to the last use, or an earlier one
             place = self.space.best_fit(size, begin, self.times[read])
             if place >= 0:
-                self.space.add(place, size, begin, end)
+                self.space.add(place, size, begin, end, chain)
                 return place
         return -1
 
@@ -234,15 +274,16 @@ class _Assignment:
         demand = int(self.instance.copy_times[buffer])
         available = self.times[before] if before >= 0 else -1
         for start in self._candidate_starts(read, available, end, demand):
-            if not self.copies.admits(start, end, demand):
+            if not self._admits(start, end, demand):
                 continue
             place = self.space.best_fit(size, start + 1, end)
             if place < 0:
                 continue
-            self.space.add(place, size, start + 1, end)
-            self.copies.add(start, end, demand)
+            self.space.add(place, size, start + 1, end, read)
+            self._add_copy(start, end, demand)
             done.append((start, end, demand))
             self.actions[read], self.starts[read], self.offsets[read] = COPY, start, place
+            self.chains[read] = read
             return True
         return False
 
@@ -259,6 +300,7 @@ class _Assignment:
         earliest, latest = int(allowed[0]), int(enough[-1])
         size = int(self.instance.pieces[self.instance.buffers[read]])
         if self.space.best_fit(size, available + latest + 1, end) < 0:
+            self.crowded = True
             return  # not even the shortest copy has a place
         wanted = options.preferred_overlap * demand
         preferred = earliest + int(np.abs(wanted - elapsed[earliest : latest + 1]).argmin())
@@ -280,7 +322,20 @@ class _Assignment:
         self.space.count = count
         for copy in copies:
             self.copies.remove(*copy)
+            self.outstanding[copy[0] + 1 : copy[1]] -= 1
         self.actions[accesses], self.starts[accesses], self.offsets[accesses] = DROP, -1, -1
+        self.chains[accesses] = -1
+
+    def _admits(self, start: int, end: int, time: int) -> bool:
+        """Whether a copy is within the limits of time and number."""
+        most = self.options.max_outstanding
+        if most >= 0 and self.outstanding[start + 1 : end].max(initial=0) >= most:
+            return False
+        return self.copies.admits(start, end, time)
+
+    def _add_copy(self, start: int, end: int, time: int) -> None:
+        self.copies.add(start, end, time)
+        self.outstanding[start + 1 : end] += 1
 
 
 def _benefits(instance: MemoryInstance) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

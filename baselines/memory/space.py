@@ -10,17 +10,44 @@ from numpy.typing import NDArray
 
 
 class Space:
-    """Rectangles in fast memory; the last ones can be taken back."""
+    """Rectangles in fast memory; the last ones can be taken back.
+
+    Rectangles of one ``chain`` follow one another in time and lie at the same offset.
+    """
 
     def __init__(self, capacity: int, most: int) -> None:
         self.capacity = capacity
         self.count = 0
-        self.table: NDArray[np.int64] = np.zeros((most, 4), dtype=np.int64)
+        #: Offset, size, first and last instruction, chain.
+        self.table: NDArray[np.int64] = np.zeros((most, 5), dtype=np.int64)
 
-    def add(self, offset: int, size: int, first: int, last: int) -> None:
+    def add(self, offset: int, size: int, first: int, last: int, chain: int = -1) -> None:
         """Occupy a rectangle; it is not checked."""
-        self.table[self.count] = offset, size, first, last
+        self.table[self.count] = offset, size, first, last, chain
         self.count += 1
+
+    def repack(self) -> dict[int, int]:
+        """Move chains to new places, those that last longest first, each by best fit.
+
+        Returns:
+            the offset of each chain; empty, and nothing moves, when they do not all fit.
+        """
+        table = self.table[: self.count]
+        chains = np.unique(table[:, 4])
+        whole = []
+        for chain in chains.tolist():
+            parts = table[table[:, 4] == chain]
+            first, last, size = int(parts[:, 2].min()), int(parts[:, 3].max()), int(parts[0, 1])
+            whole.append((first - last, -size, chain, first, last))
+        packed = Space(self.capacity, len(whole))
+        for _, size, chain, first, last in sorted(whole):
+            offset = packed.best_fit(-size, first, last)
+            if offset < 0:
+                return {}
+            packed.add(offset, -size, first, last, chain)
+        moved = dict(packed.table[:, [4, 0]].tolist())
+        table[:, 0] = [moved[chain] for chain in table[:, 4].tolist()]
+        return moved
 
     def best_fit(self, size: int, first: int, last: int, preferred: int = -1) -> int:
         """Offset in the smallest gap that holds ``size`` (ties: the lowest), or -1.

@@ -143,6 +143,11 @@ class SchedulingEnv(gymnasium.Env[dict[str, NDArray[Any]], np.int64], Generic[In
     def _copy(self) -> dict[str, NDArray[Any]]:
         return {key: row.copy() for key, row in self._rows.items()}
 
+    @property
+    def state(self) -> Any:
+        """The arrays of the problem, of which this environment is row 0; not to be changed."""
+        return self._state
+
     def action_masks(self) -> NDArray[np.bool_]:
         """(A,) bool, True where the action is legal; the form that sb3-contrib asks for."""
         return self._mask.astype(np.bool_)  # type: ignore[no-any-return]

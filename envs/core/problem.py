@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from makespan.envs.core.errors import UsageError
 from makespan.envs.core.instance import Instance
 from makespan.envs.core.observation import Observation, ObservationSpec
 from makespan.envs.core.solution import Solution
@@ -114,6 +115,16 @@ class Problem(ABC, Generic[InstanceT]):
     @abstractmethod
     def render(self, state: Any, row: int) -> NDArray[np.uint8]:
         """An (height, width, 3) picture of the row's partial or complete solution."""
+
+    def follow(self, state: Any, row: int, solution: Any) -> int:
+        """The legal action of ``row`` that keeps closest to a solution of its instance.
+
+        What learning from a solver needs; a family without it can only learn from policies.
+
+        Raises:
+            UsageError: when the problem does not offer it.
+        """
+        raise UsageError(f"{self.name}: solutions cannot be followed step by step")
 
     def bind_step(
         self,

@@ -1,21 +1,24 @@
-"""A quick lower bound on the latency of a program; a stronger one is in the exact solver."""
+"""Lower bounds on the latency of a program."""
+
+from functools import lru_cache
 
 from makespan.envs.core.family import BestKnown
 from makespan.envs.memory.instance import MemoryInstance
+from makespan.envs.memory.relaxation import relax, single_bound
+
+#: Programs with more accesses are not relaxed: many seconds for the linear program.
+MOST_ACCESSES = 6000
 
 
+@lru_cache(maxsize=256)
 def lower_bound(instance: MemoryInstance) -> int:
-    """Latency with every access fast that fast memory can serve by itself, all at once.
+    """The optimum of the linear program without offsets; of a large program, everything fast.
 
-    A buffer must fit into the capacity; under the static copy model, what instruction 0 reads has
-    no time to be copied.
+    Fractions of a second for two thousand accesses.
     """
-    capacity = instance.capacity // instance.alignment * instance.alignment
-    fast = instance.pieces[instance.buffers] <= capacity
-    if instance.copy_model == "static":
-        needs_time = instance.copy_times[instance.buffers] > 0
-        fast &= ~((instance.instructions == 0) & ~instance.writes & needs_time)
-    return int(instance.latencies(fast).sum())
+    if instance.num_accesses > MOST_ACCESSES:
+        return single_bound(instance)
+    return relax(instance).bound
 
 
 def best_known(name: str) -> BestKnown | None:

@@ -75,6 +75,10 @@ TRIAL_ACCESSES = 96
 #: How much the rule of trials minds the next saving and the worth of what is lost; found by search
 #: on generated programs. Less than 1: both may come about otherwise, by a copy.
 RULE_NEXT, RULE_LOST = 0.6, 0.25
+#: Local search plays from the last of this many marks, at least LEAST_STRIDE accesses apart.
+MARKS, LEAST_STRIDE = 32, 16
+#: Share of the changes that make no difference which it keeps; each costs a run to the end.
+TIES = 0.2
 #: Steps of the subgradient method that sets prices.
 PRICE_STEPS = 60
 
@@ -453,9 +457,8 @@ def _apply(state, row, lane, i, a):
     following = state.access[row, i, NEXT]
     segment, held = state.segment[row, lane], state.held[row, lane]
     stays = a == NO_COPY and held[k, PLACE] >= 0 and p[OFFSET] == held[k, PLACE]
-    if not stays and held[k, PLACE] >= 0:
-        segment[_segment_at(segment, totals[SEGMENTS], held[k, PLACE]), OWNER] = -1
-        held[k, PLACE] = -1
+    if not stays:
+        _release(state, row, lane, k)
     if a == DROP:
         held[k, IN_SLOW] = 1
     else:
@@ -484,6 +487,16 @@ def _apply(state, row, lane, i, a):
     totals[STALL] += p[STALLS]
     totals[POSITION] = i + 1
     _learn_supply(state, row, lane)
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _release(state, row, lane, k):
+    """A buffer is no longer kept in fast memory."""
+    segment, held = state.segment[row, lane], state.held[row, lane]
+    if held[k, PLACE] >= 0:
+        s = _segment_at(segment, state.totals[row, lane, SEGMENTS], held[k, PLACE])
+        segment[s, OWNER] = -1
+        held[k, PLACE] = -1
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
@@ -786,26 +799,23 @@ def _copy_lane(state, row):
     instructions, buffers = state.constants[row, INSTRUCTIONS], state.constants[row, BUFFERS]
     for column in range(6):
         state.totals[row, 1, column] = state.totals[row, 0, column]
-    _copy(state.flow[row], instructions + 1)
-    _copy(state.held[row], buffers)
-    _copy(state.segment[row], state.totals[row, 0, SEGMENTS])
-    _copy(state.proposal[row], state.proposal.shape[2])
+    _copy(state.flow[row, 0], state.flow[row, 1], instructions + 1)
+    _copy(state.held[row, 0], state.held[row, 1], buffers)
+    _copy(state.segment[row, 0], state.segment[row, 1], state.totals[row, 0, SEGMENTS])
+    _copy(state.proposal[row, 0], state.proposal[row, 1], state.proposal.shape[2])
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
-def _copy(lanes, count):
-    """The first entries of lane 1 become those of lane 0 (a slice would allocate)."""
+def _copy(source, target, count):
+    """Copy the first ``count`` lines (a slice would allocate)."""
     for j in range(count):
-        for column in range(lanes.shape[2]):
-            lanes[1, j, column] = lanes[0, j, column]
+        for column in range(source.shape[1]):
+            target[j, column] = source[j, column]
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
 def _try(state, row, a, placement, horizon):
-    """Latency when candidate ``a`` is taken and the rule decides the next ``horizon`` accesses.
-
-    What is kept at the end of the trial counts as if its next access were served from there.
-    """
+    """Latency when candidate ``a`` is taken and the rule decides the next ``horizon`` accesses."""
     _copy_lane(state, row)
     i = state.totals[row, 1, POSITION]
     end = min(state.constants[row, ACCESSES], i + horizon)
@@ -814,16 +824,41 @@ def _try(state, row, a, placement, horizon):
             _propose(state, row, 1, j, placement, 0)
             a = _choose(state, row, 1, j)
         _apply(state, row, 1, j, a)
-    latency = float(state.totals[row, 1, LATENCY] + state.totals[row, 1, STALL])
-    if end < state.constants[row, ACCESSES]:
-        for s in range(state.totals[row, 1, SEGMENTS]):
-            k = state.segment[row, 1, s, OWNER]
-            if k >= 0:
-                access = state.held[row, 1, k, LAST]
-                latency -= state.value[row, access, KEEP]
-                if not state.held[row, 1, k, IN_SLOW] and state.value[row, access, KEEP] == 0.0:
-                    latency += state.memory[row, k, EVICT_TIME]
+    return _outlook(state, row, 1)
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _outlook(state, row, lane):
+    """Latency so far, as if the next access of all that is kept were served from there."""
+    totals, segment, held = state.totals[row, lane], state.segment[row, lane], state.held[row, lane]
+    latency = float(totals[LATENCY] + totals[STALL])
+    for s in range(totals[SEGMENTS]):
+        k = segment[s, OWNER]
+        if k >= 0:
+            keep = state.value[row, held[k, LAST], KEEP]
+            latency -= keep
+            if not held[k, IN_SLOW] and keep == 0.0:
+                latency += state.memory[row, k, EVICT_TIME]
     return latency
+
+
+# ---------------------------------------------------------------- plans as wishes
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _grant(state, row, i, wishes, placement):
+    """Decide access i: fast memory if it is wished for and legal, -1: what the rule says."""
+    _propose(state, row, 0, i, placement, 0)
+    p = state.proposal[row, 0]
+    a = DROP
+    if wishes[i] < 0:
+        a = _choose(state, row, 0, i)
+    elif wishes[i] > 0:
+        a = NO_COPY if p[NO_COPY, LEGAL] else (COPY if p[COPY, LEGAL] else DROP)
+    _decide(state, row, i, a)
+    following = state.access[row, i, NEXT]
+    if following >= 0 and wishes[following] == 0:  # what nobody wishes for protects no place
+        _release(state, row, 0, state.access[row, i, BUFFER_OF])
 
 
 @njit(cache=True, error_model="numpy")
@@ -836,34 +871,95 @@ def decode(state, row, wishes, placement):
         placement: index into PLACEMENTS.
     """
     _begin(state, row, 0)
-    p = state.proposal[row, 0]
     for i in range(state.constants[row, ACCESSES]):
-        _propose(state, row, 0, i, placement, 0)
-        a = DROP
-        if wishes[i] < 0:
-            a = _choose(state, row, 0, i)
-        elif wishes[i] > 0:
-            a = NO_COPY if p[NO_COPY, LEGAL] else (COPY if p[COPY, LEGAL] else DROP)
-        _decide(state, row, i, a)
+        _grant(state, row, i, wishes, placement)
+    return state.totals[row, 0, LATENCY] + state.totals[row, 0, STALL]
+
+
+class Marks(NamedTuple):
+    """The game as it was before every ``stride``-th access of a plan."""
+
+    totals: NDArray[np.int64]  # (M, 6), as in State
+    flow: NDArray[np.int64]  # (M, T + 1, 3)
+    held: NDArray[np.int64]  # (M, K, 3)
+    segment: NDArray[np.int64]  # (M, S, 3)
+    outlook: NDArray[np.float64]  # (M,)
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _mark(state, row, marks, m):
+    """Note where the game is."""
+    for column in range(6):
+        marks.totals[m, column] = state.totals[row, 0, column]
+    _copy(state.flow[row, 0], marks.flow[m], state.constants[row, INSTRUCTIONS] + 1)
+    _copy(state.held[row, 0], marks.held[m], state.constants[row, BUFFERS])
+    _copy(state.segment[row, 0], marks.segment[m], state.totals[row, 0, SEGMENTS])
+    marks.outlook[m] = _outlook(state, row, 0)
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _return_to(state, row, marks, m):
+    """Go back to where the game was."""
+    for column in range(6):
+        state.totals[row, 0, column] = marks.totals[m, column]
+    _copy(marks.flow[m], state.flow[row, 0], state.constants[row, INSTRUCTIONS] + 1)
+    _copy(marks.held[m], state.held[row, 0], state.constants[row, BUFFERS])
+    _copy(marks.segment[m], state.segment[row, 0], state.totals[row, 0, SEGMENTS])
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _play_on(state, row, wishes, placement, marks, stride):
+    """From where the game is to its end, with new marks; returns the latency."""
+    for i in range(state.totals[row, 0, POSITION], state.constants[row, ACCESSES]):
+        if i % stride == 0:
+            _mark(state, row, marks, i // stride)
+        _grant(state, row, i, wishes, placement)
+    return state.totals[row, 0, LATENCY] + state.totals[row, 0, STALL]
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _try_wishes(state, row, wishes, placement, marks, stride, first, last):
+    """Latency of wishes that differ from the plan's from access ``first`` to ``last``.
+
+    Returns:
+        the latency; -1 when the outlook is worse than the plan's a stride after the last change.
+    """
+    _return_to(state, row, marks, first // stride)
+    for i in range(state.totals[row, 0, POSITION], state.constants[row, ACCESSES]):
+        at_mark = i % stride == 0 and i > last + stride
+        if at_mark and _outlook(state, row, 0) > marks.outlook[i // stride]:
+            return -1
+        _grant(state, row, i, wishes, placement)
     return state.totals[row, 0, LATENCY] + state.totals[row, 0, STALL]
 
 
 @njit(cache=True, error_model="numpy")
-def improve(state, row, wishes, best, rounds, placement, rng):
+def improve(state, row, wishes, rounds, placement, rng):
     """Change wishes at random and keep what does not make the plan slower; returns its latency.
 
     A change takes an access and gives it, and in half of the cases also some accesses of the same
-    buffer after it, another wish; now and then two accesses close to each other are changed.
+    buffer after it, another wish; now and then two accesses close to each other are changed. The
+    game is played from the last mark before the change, and no further than there is hope.
 
     Args:
         state, row: loaded.
         wishes: (accesses,) int8, changed in place.
-        best: latency of the given wishes.
         rounds: number of changes that are tried.
         placement: index into PLACEMENTS.
         rng: numpy Generator.
     """
     accesses = state.constants[row, ACCESSES]
+    stride = max(LEAST_STRIDE, -(-accesses // MARKS))
+    number = -(-accesses // stride)
+    marks = Marks(
+        np.empty((number, 6), dtype=np.int64),
+        np.empty((number, *state.flow.shape[2:]), dtype=np.int64),
+        np.empty((number, *state.held.shape[2:]), dtype=np.int64),
+        np.empty((number, *state.segment.shape[2:]), dtype=np.int64),
+        np.empty(number),
+    )
+    _begin(state, row, 0)
+    best = _play_on(state, row, wishes, placement, marks, stride)
     changed = np.empty(2 * accesses, dtype=np.int64)
     old = np.empty(2 * accesses, dtype=np.int8)
     for _ in range(rounds):
@@ -879,9 +975,16 @@ def improve(state, row, wishes, best, rounds, placement, rng):
                 count += 1
                 run -= 1
                 i = state.access[row, i, NEXT]
-        latency = decode(state, row, wishes, placement)
-        if latency <= best:
+        first, last = changed[:count].min(), changed[:count].max()
+        # what precedes a change looks at the wish to know what to protect
+        for c in range(count):
+            before = state.access[row, changed[c], PREVIOUS]
+            first = min(first, before) if before >= 0 else first
+        latency = _try_wishes(state, row, wishes, placement, marks, stride, first, last)
+        if 0 <= latency < best or (latency == best and rng.random() < TIES):
             best = latency
+            _return_to(state, row, marks, first // stride)
+            _play_on(state, row, wishes, placement, marks, stride)
         else:
             for c in range(count - 1, -1, -1):
                 wishes[changed[c]] = old[c]
@@ -889,6 +992,12 @@ def improve(state, row, wishes, best, rounds, placement, rng):
 
 
 # ---------------------------------------------------------------- observation
+
+
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+def _bounded(value):
+    """A feature that extreme ratios of bandwidths and bytes would carry past the bound."""
+    return min(max(value, f32(-1e6)), f32(1e6))
 
 
 @njit(cache=True, error_model="numpy")
@@ -1022,8 +1131,8 @@ def _observe(state, observation, row):
     waited = elapsed[t] - (
         elapsed[state.access[row, before, INSTRUCTION_OF] + 1] if before >= 0 else 0
     )
-    slack = f32(waited - state.memory[row, k, COPY_TIME]) * unit
-    size_feature = min(f32(size) * per_byte, f32(1e6))
+    slack = _bounded(f32(waited - state.memory[row, k, COPY_TIME]) * unit)
+    size_feature = _bounded(f32(size) * per_byte)
     for a in range(p.shape[0]):
         mask[a] = p[a, LEGAL]
         nodes = observation.candidate_nodes[row, a]
@@ -1037,7 +1146,7 @@ def _observe(state, observation, row):
         x[3] = p[a, LEGAL]
         x[4] = state.access[row, i, IS_WRITE]
         x[5] = size_feature
-        x[7] = f32(p[a, STALLS]) * unit
+        x[7] = _bounded(f32(p[a, STALLS]) * unit)
         x[8] = f32(share) * unit
         x[9] = f32(last_gain) * unit
         x[13] = f32(elapsed[then] - elapsed[t]) * unit
@@ -1049,7 +1158,7 @@ def _observe(state, observation, row):
             only = a == NO_COPY
         x[26] = only
         if read_follows and not only:
-            x[16] = f32(state.memory[row, k, COPY_TIME]) * unit
+            x[16] = _bounded(f32(state.memory[row, k, COPY_TIME]) * unit)
             x[17] = f32(elapsed[then] - elapsed[t + 1]) * unit
         advantage = -float(p[a, STALLS])
         if a != DROP and p[a, LEGAL]:
@@ -1058,19 +1167,19 @@ def _observe(state, observation, row):
             if a != NO_COPY or state.access[row, i, IS_WRITE]:
                 worth, lost, nearest = _lost(state, row, 0, p[a, OFFSET], size, k, t)
             x[6] = f32(p[a, GAIN]) * unit
-            x[10] = min(f32(cost) * unit, f32(1e6))
+            x[10] = _bounded(f32(cost) * unit)
             if read_follows:
                 x[12] = f32(state.value[row, following, SHARE]) * unit
-                x[14] = min(f32(size * (price[then + 1] - price[t + 1])) * unit, f32(1e6))
+                x[14] = _bounded(f32(size * (price[then + 1] - price[t + 1])) * unit)
                 x[15] = f32(state.value[row, i, KEEP]) * unit
-            x[18] = f32(worth) * unit
+            x[18] = _bounded(f32(worth) * unit)
             x[19] = f32(lost) * per_byte
             x[20] = f32(1) / (f32(1) + f32(nearest))
             x[21] = f32(t - p[a, FIRST]) * f32(0.0625)
             x[23] = f32(p[a, OFFSET]) * per_byte
-            x[11] = max(f32(share - cost + advantage) * unit, f32(-1e6))
+            x[11] = _bounded(f32(share - cost + advantage) * unit)
             advantage += share - cost + state.value[row, i, KEEP] - worth
-        x[24] = max(f32(advantage) * unit, f32(-1e6))
+        x[24] = _bounded(f32(advantage) * unit)
     _observe_whole(state, observation, row, i)
 
 
@@ -1091,8 +1200,8 @@ def _observe_trials(state, observation, row, placement, lookahead):
     for a in range(len(mask)):
         if mask[a]:
             x = observation.candidates[row, a]
-            x[column] = (trial[a] - best) * unit
-            x[column + 1] = (trial[a] - reference) * unit
+            x[column] = _bounded(f32((trial[a] - best) * unit))
+            x[column + 1] = _bounded(f32((trial[a] - reference) * unit))
             x[column + 2] = 1
 
 
@@ -1126,7 +1235,7 @@ def _observe_whole(state, observation, row, i):
     capacity = state.constants[row, CAPACITY]
     g = observation.globals[row]
     g[0] = totals[POSITION] / accesses
-    g[1] = (totals[LATENCY] + totals[STALL]) * whole
+    g[1] = _bounded(f32((totals[LATENCY] + totals[STALL]) * whole))
     g[2] = state.constants[row, ALL_FAST] * whole
     g[3] = taken * per_byte
     g[4] = pending * per_byte

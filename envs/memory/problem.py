@@ -164,6 +164,13 @@ class MemoryProblem(CompiledProblem[MemoryInstance]):
             offsets=decided[:, kernel.AT],
         )
 
+    def follow(self, state: State, row: int, solution: MemoryPlan) -> int:
+        """Fast memory where the plan has it and it is legal, without a copy if possible."""
+        legal = state.proposal[row, 0, :, kernel.LEGAL]
+        wanted = solution.actions[state.totals[row, 0, kernel.POSITION]] != kernel.DROP
+        order = (kernel.NO_COPY, kernel.COPY, kernel.DROP) if wanted else (kernel.DROP,)
+        return next((a for a in order if legal[a]), int(legal.argmax()))
+
     def render(self, state: State, row: int) -> NDArray[np.uint8]:
         """A map of fast memory over time, as far as decided."""
         from makespan.envs.memory.render import rgb_array

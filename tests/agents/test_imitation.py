@@ -4,15 +4,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from makespan.agents.checkpoint import load_checkpoint
+from makespan.agents.following import Follower
 from makespan.agents.ppo import PPOConfig
 from makespan.agents.trainer import CHECKPOINT, METRICS, RunConfig, Trainer
+from makespan.baselines.memory.relaxed import MixedInteger
 from makespan.envs import FAMILIES
 from makespan.envs.core.errors import UnknownNameError, UsageError
+from makespan.envs.core.rollout import rollout
 from makespan.envs.jobshop.generator import JobShopGenerator
+from makespan.envs.memory.examples import CAPACITY, SUPPLY
+from makespan.envs.memory.generator import MemoryGenerator
+from makespan.envs.memory.problem import MemoryProblem
 from makespan.models.policy import PolicyConfig
 
 RUN = RunConfig(
@@ -53,6 +60,25 @@ def test_a_resumed_run_imitates_as_one_that_never_stopped(tmp_path: Path) -> Non
     one = load_checkpoint(tmp_path / "whole" / CHECKPOINT)
     other = load_checkpoint(tmp_path / "parts" / CHECKPOINT)
     assert all(torch.equal(one.tensors[key], other.tensors[key]) for key in one.tensors)
+
+
+def test_a_solver_is_followed_by_its_solutions() -> None:
+    follower = Follower(MixedInteger())
+    rng = np.random.default_rng(0)
+    follower.solve([CAPACITY, SUPPLY], 2, rng.spawn(2))
+    rows = [CAPACITY, CAPACITY, SUPPLY, SUPPLY]
+    plans = rollout(MemoryProblem.for_instances(rows), rows, follower, rng)
+    latencies = [plan.objective(instance) for plan, instance in zip(plans, rows, strict=True)]
+    assert latencies == [6, 6, 10, 10]  # the optima
+
+
+def test_learning_from_a_solver(tmp_path: Path) -> None:
+    run = RunConfig(iterations=2, validation=2, imitate="milp:time_limit_s=1", imitate_iterations=2)
+    policy = PolicyConfig(encoder="none", hidden=16, heads=2)
+    ppo = PPOConfig(instances=2, replicas=2)
+    trainer = Trainer(FAMILIES["memory"](), MemoryGenerator(8), {}, policy, ppo, run, tmp_path)
+    trainer.train()
+    assert all(0 <= row["agreement"] <= 1 for row in trainer._rows)
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from makespan.baselines.memory.exact import CpSat, relaxed_bound
+from makespan.baselines.memory.exact import CpSat
 from makespan.baselines.memory.hybrid import Hybrid
 from makespan.baselines.memory.local_search import LocalSearch
 from makespan.baselines.memory.msa import MemorySpaceAssignment
+from makespan.baselines.memory.relaxed import MixedInteger
 from makespan.baselines.memory.rules import RULES, RulePolicy
 from makespan.baselines.memory.space import CopyResource, Space
 from makespan.baselines.registry import make_solver
@@ -19,6 +20,7 @@ from makespan.envs.memory.examples import CAPACITY, EXAMPLES, FRAGMENTATION, SUP
 from makespan.envs.memory.family import make_family
 from makespan.envs.memory.generator import MemoryGenerator
 from makespan.envs.memory.problem import MemoryProblem
+from makespan.envs.memory.relaxation import relax
 from makespan.envs.memory.solution import MemoryPlan
 from makespan.tests.memory_reference import every_episode
 
@@ -46,7 +48,7 @@ def test_the_optima_of_the_examples(name, optimum):
     result.solution.validate(example)
     assert result.optimal
     assert result.solution.objective(example) == result.lower_bound == optimum
-    assert lower_bound(example) <= relaxed_bound(example) <= optimum
+    assert lower_bound(example) <= relax(example, 10.0).bound <= optimum
 
 
 def _against_the_game(count, seed):
@@ -61,7 +63,7 @@ def _against_the_game(count, seed):
         result = CpSat(workers=1).solve(instance, 60, rng())
         result.solution.validate(instance)
         assert result.optimal
-        assert relaxed_bound(instance) <= result.solution.objective(instance) <= best
+        assert lower_bound(instance) <= relax(instance, 10.0).bound <= result.lower_bound <= best
         better += result.solution.objective(instance) < best
         checked += 1
 
@@ -109,7 +111,16 @@ def test_prefetches_take_about_the_preferred_time():
 
 @pytest.mark.parametrize("copy_model", ["static", "dynamic"])
 @pytest.mark.parametrize(
-    "options", [{}, {"scale": "none"}, {"scale": "size"}, {"order": "size"}, {"max_overlap": 1.0}]
+    "options",
+    [
+        {},
+        {"scale": "none"},
+        {"scale": "size"},
+        {"order": "size"},
+        {"max_overlap": 1.0},
+        {"repacks": 100},
+        {"max_outstanding": 1},
+    ],
 )
 def test_assignments_are_valid(options, copy_model):
     for instance in programs(8):
@@ -128,6 +139,34 @@ def test_best_fit_takes_the_smallest_gap():
     assert space.best_fit(11, 2, 3) == -1
     assert space.best_fit(11, 6, 7) == 0
     assert not space.is_free(8, 2, 5, 9)
+
+
+def test_repacking_joins_what_is_free():
+    space = Space(10, 9)
+    space.add(0, 2, 0, 9, chain=4)
+    space.add(4, 3, 0, 2, chain=7)
+    space.add(4, 3, 3, 6, chain=7)
+    assert space.best_fit(5, 1, 2) == -1
+    assert space.repack() == {4: 0, 7: 2}
+    assert space.table[:3, 0].tolist() == [0, 2, 2]
+    assert space.best_fit(5, 1, 2) == 5
+    space.add(0, 11, 3, 3, chain=8)  # larger than the memory: nothing is moved
+    assert space.repack() == {}
+    assert space.table[:3, 0].tolist() == [0, 2, 2]
+
+
+def test_outstanding_prefetches_are_limited():
+    for instance in programs(4):
+        most = 1
+        plan = MemorySpaceAssignment(max_outstanding=most).solve(instance, None, rng()).solution
+        under_way = np.zeros(instance.num_instructions)
+        for copy in plan.copies(instance):
+            under_way[copy.first : copy.due] += 1
+        assert under_way.max() <= most
+    none = MemorySpaceAssignment(max_outstanding=0).solve(SUPPLY, None, rng()).solution
+    assert not (none.actions == 2).any()
+    with pytest.raises(UsageError, match="repacks: found -1"):
+        MemorySpaceAssignment(repacks=-1)
 
 
 def test_copies_are_served_by_their_starts():
@@ -166,7 +205,8 @@ def test_unknown_rules_are_refused():
 @pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES)
 def test_local_search_finds_the_best_game_of_the_examples(example):
     best = every_episode(MemoryProblem.for_instances([example]), example).best
-    result = LocalSearch(rounds=300).solve(example, 20, rng())
+    start = make_solver(make_family(), "rule")  # the other starts know plans beyond the game
+    result = LocalSearch(start=start, rounds=300).solve(example, 20, rng())
     result.solution.validate(example)
     assert result.solution.objective(example) == best
 
@@ -179,6 +219,29 @@ def test_local_search_never_loses_its_start_and_improves_with_rounds():
         many = LocalSearch(start=start, rounds=500).solve(instance, 20, rng()).solution
         many.validate(instance)
         assert many.objective(instance) <= few.objective(instance) <= given
+
+
+@pytest.mark.parametrize("copy_model", ["static", "dynamic"])
+def test_the_relaxation_bounds_the_best_game_and_every_plan(copy_model):
+    generator, checked, tight = MemoryGenerator((2, 4), capacity=(0.2, 0.9)), 0, 0
+    while checked < 12:
+        instance = replace(generator.sample(rng([3, checked, tight])), copy_model=copy_model)
+        tight += 1
+        if instance.num_accesses <= 9:
+            checked += 1
+            best = every_episode(MemoryProblem.for_instances([instance]), instance).best
+            assert instance.all_fast <= lower_bound(instance) <= relax(instance, 10.0).bound <= best
+    for instance in programs(4):
+        instance = replace(instance, copy_model=copy_model)
+        result = MixedInteger().solve(instance, 2.0, rng())
+        result.solution.validate(instance)
+        assert lower_bound(instance) <= result.lower_bound <= result.solution.objective(instance)
+
+
+def test_what_fits_nowhere_is_relaxed_too():
+    nothing = replace(CAPACITY, capacity=0)
+    assert lower_bound(nothing) == nothing.all_slow
+    assert MixedInteger().solve(nothing, 1.0, rng()).solution.objective(nothing) == nothing.all_slow
 
 
 def test_the_hybrid_keeps_the_better_plan():
@@ -195,6 +258,7 @@ def test_specifications_of_the_command_line():
     for text in (
         "msa:scale=none,max_overlap=5",
         "local-search:start=msa,rounds=2",
+        "local-search:start=milp,rounds=2",
         "cp-sat:hint=msa",
         "hybrid:first=pilot",
         "belady/pilot",

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium.utils.env_checker import check_env
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from makespan.baselines.memory.rules import RulePolicy
 from makespan.baselines.random import RandomPolicy
 from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
 from makespan.envs.core.rollout import rollout
+from makespan.envs.memory import kernel
 from makespan.envs.memory.examples import (
     CAPACITY,
     COMPUTE_BOUND,
@@ -22,6 +24,7 @@ from makespan.envs.memory.examples import (
 )
 from makespan.envs.memory.family import make_env
 from makespan.envs.memory.generator import MemoryGenerator
+from makespan.envs.memory.image import OccupancyImage
 from makespan.envs.memory.instance import MemoryInstance
 from makespan.envs.memory.kernel import LOOKAHEAD_FEATURES, PLACEMENTS
 from makespan.envs.memory.problem import MemoryProblem
@@ -296,6 +299,53 @@ def test_copies_can_start_earlier() -> None:
     assert starts == [5, 3, -1]
 
 
+def test_extreme_ratios_stay_within_the_space() -> None:
+    """A few bytes are read of huge buffers, whose copies and evictions take ages."""
+
+    def few(name: str) -> dict[str, Any]:
+        return {"tensor": name, "bytes": 1}
+
+    program = {
+        "kind": "memory-mapping",
+        "version": 1,
+        "capacity": 10**12,
+        "bandwidth": {"slow": 1.0, "copy": 1e-3},
+        "tensors": [{"name": name, "size": 10**11} for name in "ABC"],
+        "instructions": [
+            {"compute": 0, "reads": [few("C")], "writes": [few("A")]},
+            {"compute": 1, "writes": [few("B")]},
+            {"compute": 1, "reads": [few(name) for name in "ABC"]},
+        ],
+    }
+    for copy_model in ("static", "dynamic"):
+        instance = replace(MemoryInstance.from_dict(program), copy_model=copy_model)
+        env = make_env(instance=instance, lookahead="greedy-full", illegal_action="raise")
+        for choice in (0, -1):  # all in slow memory; the last that is legal
+            observation, info = env.reset()
+            done = False
+            while not done:
+                assert env.observation_space.contains(observation)
+                action = np.flatnonzero(info["action_mask"])[choice]
+                observation, _, done, _, info = env.step(action)
+            assert env.observation_space.contains(observation)
+
+
+@pytest.mark.filterwarnings("ignore:.*different from the unwrapped version")
+def test_the_occupancy_image() -> None:
+    """E1: A lies in the four bytes from instruction 0 to its read at 3."""
+    env = OccupancyImage(make_env(instance=CAPACITY), (4, 3))
+    observation, _ = env.reset()
+    assert observation["image"].tolist() == [[[1, 1, 0]] * 4, [[0, 0, 0]] * 4]  # before: blocked
+    for action in (1, 0):  # A is written to fast memory, B to slow
+        observation, *_ = env.step(action)
+    blocked, kept = observation["image"]  # decides at instruction 2; A is used at 3
+    assert blocked.tolist() == [[1, 0, 0]] * 4  # instructions 0, 1, 2
+    assert kept.tolist() == [[1, 1, 0]] * 4  # 2, 3, 4
+    check_env(OccupancyImage(make_env(instance=REUSE), (8, 16)), skip_render_check=True)
+    with pytest.raises(UsageError, match="image: found"):
+        OccupancyImage(make_env(instance=REUSE), (0, 4))
+
+
 def test_lookahead_reports_the_latency_of_the_trials() -> None:
     """The last read of A: kept, the program takes 6; dropped, 14: an eviction and a slow read."""
     env = make_env(instance=CAPACITY, lookahead="greedy")
@@ -323,6 +373,18 @@ def test_the_pilot_is_no_worse_than_its_rule() -> None:
         ratios = [p.objective(i) / i.all_slow for p, i in zip(plans, programs, strict=True)]
         latencies[rule] = float(np.mean(ratios))
     assert latencies["pilot"] < latencies["rule"] < latencies["all-slow"] == 1
+
+
+def test_what_is_played_from_marks_is_the_game() -> None:
+    rng = np.random.default_rng(0)
+    for program in sample(6, instructions=(20, 60)):
+        problem = MemoryProblem.for_instances([program])
+        state, observation = problem.allocate(1), problem.spec.allocate(1)
+        problem.load(state, observation, 0, program)
+        wishes = np.full(program.num_accesses, -1, dtype=np.int8)
+        before = kernel.decode(state, 0, wishes, 0)
+        best = kernel.improve(state, 0, wishes, 300, 0, rng)
+        assert best == kernel.decode(state, 0, wishes, 0) <= before
 
 
 # ---------------------------------------------------------------- batches and sizes
