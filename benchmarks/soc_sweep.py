@@ -21,7 +21,7 @@ from makespan.envs.core.rollout import RolloutSolver, rollout
 from makespan.envs.soc.bounds import lower_bound
 from makespan.envs.soc.family import make_family
 from makespan.envs.soc.instance import StreamInstance
-from makespan.envs.soc.suites import SUITES
+from makespan.envs.soc.suites import STREAMS, SUITES
 
 BASELINE = "eager/etf"
 
@@ -33,12 +33,14 @@ class Options:
     Attributes:
         suites: names of suites.
         groups: only groups of these names; all when empty.
+        streams: of each group; the suites themselves have 20, more continue them.
         policies: specifications as for evaluate.py.
         name: of the files written.
     """
 
     suites: tuple[str, ...] = ("ds3-default", "ds3-cpu")
     groups: tuple[str, ...] = ()
+    streams: int = STREAMS
     policies: tuple[str, ...] = ("late/etf", "late/least-work", "pretrained")
     name: str = "soc_sweep"
 
@@ -58,7 +60,7 @@ def latencies(spec: str, streams: list[StreamInstance]) -> np.ndarray:
 def compare(suite: str, options: Options) -> Iterator[dict[str, Any]]:
     """One line per group and policy."""
     groups: dict[str, list[StreamInstance]] = {}
-    for stream in SUITES[suite]():
+    for stream in SUITES[suite](streams=options.streams):
         groups.setdefault(stream.size, []).append(stream)
     for group, streams in groups.items():
         if options.groups and group not in options.groups:

@@ -27,8 +27,10 @@ LOADS = (0.3, 0.5, 0.7, 0.9)
 NOISES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 
 
-def draw(seed: int, generators: Mapping[str, StreamGenerator]) -> list[StreamInstance]:
-    """``STREAMS`` streams of each generator, named after its label.
+def draw(
+    seed: int, generators: Mapping[str, StreamGenerator], streams: int = STREAMS
+) -> list[StreamInstance]:
+    """``streams`` streams of each generator, named after its label; more continue fewer.
 
     Stream i of every label comes from the same random generator, so that along a sweep only what is
     swept changes.
@@ -38,7 +40,7 @@ def draw(seed: int, generators: Mapping[str, StreamGenerator]) -> list[StreamIns
             generator.sample(np.random.default_rng((seed, number))), name=f"{label}-{number:02}"
         )
         for label, generator in generators.items()
-        for number in range(STREAMS)
+        for number in range(streams)
     ]
 
 
@@ -74,8 +76,8 @@ _GENERATORS: Mapping[str, Callable[[], dict[str, StreamGenerator]]] = {
 }
 
 
-def _suite(name: str) -> list[StreamInstance]:
-    return draw(TEST_SEED, _GENERATORS[name]())
+def _suite(name: str, streams: int = STREAMS) -> list[StreamInstance]:
+    return draw(TEST_SEED, _GENERATORS[name](), streams)
 
 
 def _validation() -> list[StreamInstance]:
@@ -90,7 +92,7 @@ def _validation() -> list[StreamInstance]:
 
 
 #: Every suite by its name; a call draws it.
-SUITES: Mapping[str, Callable[[], list[StreamInstance]]] = MappingProxyType(
+SUITES: Mapping[str, Callable[..., list[StreamInstance]]] = MappingProxyType(
     {**{name: partial(_suite, name) for name in _GENERATORS}, "validation": _validation}
 )
 

@@ -18,6 +18,7 @@ SIZES = {
     "linear-algebra": 30,
     "structured": 30,
     "workflows": 30,
+    "pipeline": 8,
 }
 
 
