@@ -159,7 +159,7 @@ class RoutingInstance(Instance):
         count = len(np.asarray(arrival))
         lists = [[] for _ in range(count)] if prefixes is None else prefixes
         nothing = np.zeros(count, dtype=np.int32)
-        if np.ndim(max_tokens) == 0:
+        if max_tokens is None or np.ndim(max_tokens) == 0:
             max_tokens = _limits(max_tokens, prompt, output, replicas, options)
         return cls(
             name=name,
@@ -429,7 +429,7 @@ def _limits(
     needed = (prompts + outputs).max(initial=0)
     takes_all = context[context >= needed]
     limit = outputs.max(initial=1) if most is None else most
-    return np.minimum(limit, (takes_all.min() if len(takes_all) else needed) - prompts)
+    return np.asarray(np.minimum(limit, (takes_all.min() if len(takes_all) else needed) - prompts))
 
 
 def _check_range(field: str, values: NDArray[Any], low: int, high: int) -> None:

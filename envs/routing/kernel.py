@@ -117,7 +117,7 @@ CANDIDATE_FEATURES = (
     "legal",
     "room",  # share of the memory left when all queued there and the request have been admitted
     "fits",  # 1 when that is not negative; of hold: when some replica has room
-    "pending",  # prompt tokens not processed there / token budget / 8
+    "pending",  # prompt tokens not processed there / token budget / 8; of hold: the least
 )
 GLOBAL_FEATURES = (
     "held",  # requests at the router / 8
@@ -1241,7 +1241,7 @@ def _observe(state, observation, row):
             peak_min = min(peak_min, _peak(state, row, r, whole))
             drain_min = min(drain_min, state.drain[row, r])
             overlap_max = max(overlap_max, view[r, V_OVERLAP])
-    room_max = -1e5
+    room_max, pending_min = -1e5, 1e5
     node_state = observation.node_state[row]
     mask = observation.action_mask[row]
     prompt = state.prompt[row, i]
@@ -1286,6 +1286,7 @@ def _observe(state, observation, row):
         c[30] = _bounded(view[r, V_PENDING] / limits[BUDGET] / 8)
         if legal:
             room_max = max(room_max, room)
+            pending_min = min(pending_min, c[30])
         node = node_state[2 + r]
         node[0] = c[12]
         node[1] = _bounded(view[r, V_WAITING] / 16)
@@ -1302,6 +1303,7 @@ def _observe(state, observation, row):
     c[27] = can_hold
     c[28] = room_max
     c[29] = room_max >= 0
+    c[30] = pending_min
     node_state[0, 1] = _bounded(router[NUM_HELD] / 16)
     g = observation.globals[row]
     g[0] = _bounded(router[NUM_HELD] / 8)

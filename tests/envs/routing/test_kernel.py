@@ -423,3 +423,20 @@ def test_all_ways_of_eight_requests() -> None:
     generator = np.random.default_rng(0)
     drawn = [means[int(way)] for way in generator.integers(256, size=2000)]
     assert np.mean(drawn) == pytest.approx(np.mean(means), rel=0.01)
+
+
+def test_nothing_shows_how_long_a_response_will_be() -> None:
+    seen = []
+    for output in (60, 200):
+        requests = [(0.0, 40, output), (0.001, 40, 5), (0.002, 300, output)]
+        options = {"predicted": [3, 5, 50], "max_tokens": 250}
+        instance = example("hidden", requests, replicas=2, kv_blocks=25, **options)
+        problem = RoutingProblem.for_instances([instance])
+        state, observation = problem.allocate(1), problem.spec.allocate(1)
+        problem.load(state, observation, 0, instance)
+        rewards, terminated = np.zeros(1), np.zeros(1, dtype=np.bool_)
+        for action in (1, 2):  # until the last arrives
+            problem.step(state, observation, np.array([action]), rewards, terminated)
+        seen.append(observation)
+    for one, other in zip(*seen, strict=True):
+        np.testing.assert_array_equal(one, other)
