@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from makespan.baselines.routing.linear import LinearPolicy, central_queue, read_weights, to_json
 from makespan.baselines.routing.rules import RulePolicy
-from makespan.envs.core.errors import UnknownNameError
+from makespan.envs.core.errors import MakespanError, UnknownNameError, UsageError
 from makespan.envs.core.files import write_atomically
 from makespan.envs.core.problem import FixedInstances, Generator
 from makespan.envs.core.rollout import Policy, rollout
@@ -58,6 +58,15 @@ class Evolution:
     start: str = ""
     spread: float = 0.5
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for field, least in (("clusters", 1), ("generations", 1), ("population", 4)):
+            if getattr(self, field) < least:
+                raise UsageError(
+                    f"{field}: found {getattr(self, field)}, expected at least {least}"
+                )
+        if not self.spread > 0:
+            raise UsageError(f"spread: found {self.spread}, expected more than 0")
 
     def run(self) -> None:
         """Search; the weights are written after every generation."""
@@ -105,7 +114,15 @@ def _latencies(instances: Sequence[RoutingInstance], policy: Policy) -> NDArray[
     return np.array([s.objective(i) for s, i in zip(solutions, instances, strict=True)])
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Command line."""
     import tyro
 
-    tyro.cli(Evolution, description=__doc__).run()
+    try:
+        tyro.cli(Evolution, description=__doc__).run()
+    except MakespanError as error:
+        raise SystemExit(f"evolve: {error}") from None
+
+
+if __name__ == "__main__":
+    main()
