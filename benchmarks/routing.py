@@ -211,19 +211,23 @@ def compare(
         }
         best = min(scores, key=scores.__getitem__)
         test = parts["test"]
-        learnt = ["pretrained"] + [f"linear:weights={name}"] * (name in LEARNT)
-        found = {
-            rule: latencies(test, rule, policy) for rule in ("round-robin", best, *OURS, *learnt)
-        }
-        row = {"setting": name, "windows": len(test), "best heuristic": best}
+        found = {rule: latencies(test, rule) for rule in ("round-robin", *OURS)}
+        found["best"] = latencies(test, best)
+        found["pretrained"] = latencies(test, "pretrained", policy)
+        if name in LEARNT:
+            found["linear"] = latencies(test, f"linear:weights={name}")
+        row: dict[str, Any] = {"setting": name, "windows": len(test), "best heuristic": best}
+        row |= {f"{rule} s": "" for rule in ("best", "round-robin", *OURS, "pretrained", "linear")}
         row |= {f"{rule} s": float(values[:, 0].mean()) for rule, values in found.items()}
-        for rule in learnt:
-            values = found[rule]
-            for other in dict.fromkeys((best, "central-queue", "round-robin")):
-                row[f"{rule} lower than {other} %"] = reduction(values[:, 0], found[other][:, 0])
-            row[f"{rule} episode lower than round-robin %"] = reduction(
-                values[:, 1], found["round-robin"][:, 1]
-            )
+        for learnt in ("pretrained", "linear"):
+            for measure, other in (
+                *((0, rule) for rule in ("best", "central-queue", "round-robin")),
+                (1, "round-robin"),
+            ):
+                text = f"{learnt}{' episode' * measure} lower than {other} %"
+                row[text] = ""
+                if learnt in found:
+                    row[text] = reduction(found[learnt][:, measure], found[other][:, measure])
         rows.append(row)
         print(row, flush=True)
     about = {**machine(PACKAGES), "policy": policy or "shipped"}
