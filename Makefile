@@ -23,12 +23,13 @@ ARGS ?=
 DEMO := runs/demo
 DEMO_MINUTES ?= 2
 
-.PHONY: help demo test test-slow lint format types clean $(BENCHMARKS)
+.PHONY: help demo test test-slow soak lint format types docs benchmark clean $(BENCHMARKS)
 
 help:
 	@echo 'make demo        train a job-shop policy for two minutes, compare it, write a report'
-	@echo 'make test        the tests (test-slow: the long ones)'
-	@echo 'make lint        ruff (format: apply it); make types: mypy'
+	@echo 'make test        the tests (test-slow: the long ones; soak: faults, for hours)'
+	@echo 'make lint        ruff (format: apply it); make types: mypy; make docs: the site'
+	@echo 'make benchmark   all suites, baselines and policies (ARGS=--short: 15 minutes)'
 	@echo 'make $(BENCHMARKS)' | sed 's/ benchmark/ | benchmark/2g'
 	@echo 'make clean       remove .venv, caches and build products (runs/ and reports/ stay)'
 
@@ -44,7 +45,7 @@ $(INSTALLED): pyproject.toml
 
 demo: $(INSTALLED)
 	rm -rf $(DEMO)
-	$(BIN)/python train.py jobshop --lookahead atc --encoder none --minutes $(DEMO_MINUTES) --out $(DEMO)
+	$(BIN)/python train.py jobshop --lookahead atc --minutes $(DEMO_MINUTES) --out $(DEMO)
 	$(BIN)/python evaluate.py jobshop --suite ta01-10 --time-limit 5 --out $(DEMO)/comparison \
 		--policies pretrained:checkpoint=$(DEMO)/policy.safetensors \
 		active/pilot nondelay/fdd-mwkr nondelay/mwkr nondelay/mor nondelay/spt cp-sat
@@ -54,6 +55,9 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
+
+soak: $(INSTALLED)
+	$(BIN)/python -m pytest -m soak --capture=no
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -66,6 +70,17 @@ format: $(INSTALLED)
 types: $(INSTALLED)
 	@mkdir -p .types && ln -sfn .. .types/makespan  # mypy finds `makespan` there
 	$(BIN)/mypy
+
+docs: $(VENV)/.docs
+	@mkdir -p .types && ln -sfn .. .types/makespan  # mkdocstrings finds `makespan` there
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@echo 'build/site/index.html'
+
+$(VENV)/.docs: $(INSTALLED)
+	$(PIP) install --editable '.[docs]'
+	touch $@
+
+benchmark: benchmark-suite
 
 $(BENCHMARKS): benchmark-%: $(INSTALLED)
 	$(BIN)/python benchmarks/$(subst -,_,$*).py $(ARGS)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -65,6 +65,9 @@ class Options:
     """Where results go, continued if there are some. None: a new folder in reports."""
     workers: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     """Processes to share the instances among; the results are the same."""
+    backend: Literal["serial", "process", "ray"] | None = None
+    """Where solvers run: here, in processes, or in the Ray cluster of RAY_ADDRESS (one on this
+    machine without it). None: here with one worker, else in processes."""
     threads: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     """Threads per process for neural networks."""
     quiet: bool = False
@@ -221,7 +224,7 @@ def _run(options: Options, arguments: list[str], plan: "Plan", console: "Console
         )
     interrupted = False
     try:
-        _solve(evaluation, options.workers, console)
+        _solve(evaluation, options, console)
     except KeyboardInterrupt:
         interrupted = True
     rows, summary = compare(evaluation, options.baseline)
@@ -239,7 +242,7 @@ def _run(options: Options, arguments: list[str], plan: "Plan", console: "Console
     return 0
 
 
-def _solve(evaluation: "Evaluation", workers: int, console: "Console") -> None:
+def _solve(evaluation: "Evaluation", options: Options, console: "Console") -> None:
     """Run what is missing behind a progress bar."""
     from rich.progress import (
         BarColumn,
@@ -263,7 +266,8 @@ def _solve(evaluation: "Evaluation", workers: int, console: "Console") -> None:
         bar = progress.add_task(
             "starting (the first run compiles)", total=len(evaluation.missing())
         )
-        for row in evaluation.run(workers):
+        backend = options.backend or ("serial" if options.workers == 1 else "process")
+        for row in evaluation.run(backend, options.workers):
             progress.update(bar, advance=1, description=f"{row.instance}, {row.solver}")
         progress.update(bar, description="solved")
 

@@ -1,6 +1,7 @@
 """Train a policy: ``python train.py jobshop --minutes 20 --out runs/jobshop``.
 
-Ctrl-C saves and says how to resume; ``--resume`` continues exactly where the run stopped.
+Ctrl-C saves and says how to resume; ``--resume`` continues exactly where the run stopped. On
+several GPUs or machines: ``torchrun --nproc-per-node 8 train.py jobshop --device cuda ...``.
 """
 
 import dataclasses
@@ -28,6 +29,9 @@ def main(arguments: list[str] | None = None) -> int:
         return _run(command)
     except MakespanError as error:
         print(f"train.py: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # a folder that cannot be written, a full disk
+        print(f"train.py: {error.filename or 'file'}: {error.strerror}", file=sys.stderr)
         return 2
 
 
@@ -89,28 +93,26 @@ class _Common:
     Attributes:
         out: folder of the run.
         resume: go on from the checkpoint in that folder.
-        algorithm: our batched PPO, or sb3-contrib's MaskablePPO with the same network.
+        algorithm: our batched PPO; sb3-contrib's MaskablePPO with the same network; imitation of
+            the best of one's own samples; imitation of the policy that sees the future.
         device: where the network lives, e.g. cpu or cuda.
         threads: of torch and of the simulator; 0 for one less than the cores.
     """
 
     out: Path
     resume: bool = False
-    algorithm: Literal["ppo", "maskable-ppo"] = "ppo"
+    algorithm: Literal["ppo", "maskable-ppo", "self-labelling", "hindsight"] = "ppo"
     device: str = "cpu"
     threads: int = 0
 
 
 def _run(command: Any) -> int:
-    from makespan.agents.trainer import Trainer
+    from makespan.agents.distributed import Processes
     from makespan.envs import FAMILIES
 
     set_threads(command.threads)
-    kind = Trainer
-    if command.algorithm == "maskable-ppo":
-        from makespan.agents.sb3 import MaskablePPOTrainer  # imports stable-baselines3
-
-        kind = MaskablePPOTrainer
+    kind = _trainer_type(command.algorithm)
+    processes = Processes.join(command.device)
     trainer = kind(
         FAMILIES[command.family](),
         command.generator,
@@ -120,10 +122,28 @@ def _run(command: Any) -> int:
         command.run,
         command.out,
         command.device,
+        processes,
     )
     if command.resume:
         trainer.resume()
-    return _train(trainer)
+    try:
+        return _train(trainer)
+    finally:
+        processes.leave()
+
+
+def _trainer_type(algorithm: str) -> "type[Trainer]":
+    if algorithm == "maskable-ppo":
+        from makespan.agents.sb3 import MaskablePPOTrainer  # imports stable-baselines3
+
+        return MaskablePPOTrainer
+    from makespan.agents.hindsight import HindsightTrainer, SelfLabellingTrainer
+    from makespan.agents.trainer import Trainer
+
+    kinds: dict[str, type[Trainer]] = {
+        kind.algorithm: kind for kind in (Trainer, SelfLabellingTrainer, HindsightTrainer)
+    }
+    return kinds[algorithm]
 
 
 def set_threads(threads: int) -> None:
@@ -168,7 +188,9 @@ def _train(trainer: "Trainer") -> int:
     with _Interrupt() as interrupt, _display(trainer) as report:
         trainer.train(report, lambda: interrupt.asked)
     folder = trainer.folder
-    if interrupt.asked:
+    if not trainer.processes.first:
+        return 0
+    if trainer.progress < 1:
         print(f"saved in {folder}; go on with the same command and --resume")
         return 130
     print(
@@ -199,7 +221,8 @@ def _display(trainer: "Trainer") -> Iterator[Callable[[dict[str, Any]], None]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    shown = console.is_terminal and trainer.processes.first
+    with Progress(*columns, console=console, disable=not shown) as progress:
         task = progress.add_task("compiling, collecting", total=1.0)
         progress.update(task, completed=trainer.progress)
 

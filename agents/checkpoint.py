@@ -13,8 +13,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from makespan.envs.core.errors import CheckpointError
-from makespan.envs.core.files import write_atomically
+from makespan.agents.device import find_device
+from makespan.envs.core.errors import CheckpointError, MakespanError
+from makespan.envs.core.files import parse_json, write_atomically
 from makespan.envs.core.observation import ObservationSpec
 from makespan.models.policy import GraphPolicy, PolicyConfig
 
@@ -60,8 +61,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path}: not a readable checkpoint: {cause}") from None
     if header is None:
         raise CheckpointError(f"{path}: a safetensors file, but not a checkpoint of makespan")
-    data = json.loads(header)
-    if data.pop("version", None) != VERSION:
+    data = parse_json(header, lambda message: CheckpointError(f"{path}: header: {message}"))
+    if not isinstance(data, dict) or data.pop("version", None) != VERSION:
         raise CheckpointError(f"{path}: of another version of makespan, expected {VERSION}")
     return Checkpoint(tensors, data)
 
@@ -117,19 +118,28 @@ def load_policy(
 
     Raises:
         CheckpointError: see :func:`load_checkpoint` and :func:`check_features`.
+        UsageError: for a device that cannot be used.
     """
     checkpoint = load_checkpoint(path)
-    check_problem(checkpoint.data, name, path)
-    spec = make_spec(**checkpoint.data["options"])
-    check_features(checkpoint.data, spec, path)
-    network = GraphPolicy(spec, PolicyConfig(**checkpoint.data["policy"]))
     weights = {
         key.removeprefix(POLICY): value
         for key, value in checkpoint.tensors.items()
         if key.startswith(POLICY)
     }
     try:
+        check_problem(checkpoint.data, name, path)
+        spec = make_spec(**checkpoint.data["options"])
+        check_features(checkpoint.data, spec, path)
+        config = PolicyConfig(**checkpoint.data["policy"])
+        held = sum(value.numel() for value in weights.values())
+        if config.attention_layers * config.hidden**2 > held:  # a network has more; see before
+            raise RuntimeError(f"{held} weights for a width of {config.hidden}")  # it is made
+        network = GraphPolicy(spec, config)
         network.load_state_dict(weights)
     except RuntimeError as cause:
         raise CheckpointError(f"{path}: weights do not fit the network: {cause}") from None
-    return network.to(device).eval(), checkpoint.data
+    except (AttributeError, KeyError, TypeError) as cause:
+        if isinstance(cause, MakespanError):
+            raise
+        raise CheckpointError(f"{path}: damaged header: {cause!r}") from None
+    return network.to(find_device(device)).eval(), checkpoint.data

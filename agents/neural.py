@@ -9,7 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from makespan.envs.core.observation import Observation
+from makespan.agents.actor import CompiledActor
+from makespan.envs.core.errors import UsageError
+from makespan.envs.core.observation import Observation, existing_slots
 from makespan.envs.core.problem import Problem
 from makespan.envs.core.rollout import ScorePolicy
 from makespan.models.encoder import Graph
@@ -21,7 +23,7 @@ def decisions(
 ) -> Decisions:
     """The changing part of the given rows as tensors, cut to the candidates that exist."""
     nodes = observation.candidate_nodes[rows]
-    used = int(np.flatnonzero((nodes[:, :, 0] >= 0).any(axis=0))[-1]) + 1
+    used = existing_slots(nodes)
     nodes = nodes[:, :used]
     node_state = None
     if with_node_state:
@@ -41,7 +43,8 @@ class NeuralPolicy(ScorePolicy):
 
     Args:
         name: for tables.
-        network: in evaluation mode, on its device.
+        network: in evaluation mode, on its device. On a CPU and without a graph encoder its
+            weights are copied and scored by :class:`CompiledActor`.
         temperature: see :class:`ScorePolicy`.
         requires: options of the problem that the network was trained with.
     """
@@ -57,12 +60,17 @@ class NeuralPolicy(ScorePolicy):
         self.requires = requires
         self.network = network
         self._device = next(network.parameters()).device
+        compiles = network.config.encoder == "none" and self._device.type == "cpu"
+        self._actor = CompiledActor(network) if compiles else None
         self._encoding: Tensor | None = None
         self._graph_of_row: Tensor | None = None
 
     def start(self, problem: Problem[Any], state: Any, observation: Observation) -> None:
         """Encode each distinct graph once."""
         super().start(problem, state, observation)
+        self._encode(observation)
+
+    def _encode(self, observation: Observation) -> None:
         if not self.network.uses_graph:
             return
         first_rows, graph_of_row = distinct_graphs(observation)
@@ -79,6 +87,11 @@ class NeuralPolicy(ScorePolicy):
         rows: NDArray[np.int64],
     ) -> NDArray[np.float32]:
         """Scores (len(rows), candidates), -inf where illegal."""
+        return self._score(observation, rows)
+
+    def _score(self, observation: Observation, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        if self._actor is not None:
+            return self._actor.scores(observation, rows)
         with torch.inference_mode():
             batch = decisions(observation, rows, self.network.uses_node_state, self._device)
             index = None
@@ -86,6 +99,35 @@ class NeuralPolicy(ScorePolicy):
                 index = self._graph_of_row[torch.from_numpy(rows).to(self._device)]
             logits, _ = self.network(batch, self._encoding, index)
             return logits.float().cpu().numpy()  # type: ignore[no-any-return]
+
+    def decide(self, observation: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
+        """Greedy actions for observations as the environments give them.
+
+        Args:
+            observation: of an environment, or of a vector environment, with all keys
+                (``observation="graph"``). A finished row (no legal action) gets action 0.
+
+        Returns:
+            () int64 for an environment, (num_envs,) for a vector environment.
+
+        Raises:
+            UsageError: when keys are missing.
+        """
+        missing = [key for key in Observation._fields if key not in observation]
+        if missing:
+            raise UsageError(
+                f"observation: found no {missing[0]!r}, expected all keys: make the environment "
+                'with observation="graph"'
+            )
+        single = observation["action_mask"].ndim == 1
+        arrays = (np.asarray(observation[key]) for key in Observation._fields)
+        batch = Observation(*(array[None] if single else array for array in arrays))
+        rows = np.flatnonzero(batch.action_mask.any(axis=1))
+        actions = np.zeros(len(batch.action_mask), dtype=np.int64)
+        if len(rows):
+            self._encode(batch)
+            actions[rows] = self._score(batch, rows).argmax(axis=1)
+        return actions[0] if single else actions
 
     def with_temperature(self, temperature: float | NDArray[np.float64]) -> Self:
         """The same network at another temperature."""

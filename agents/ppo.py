@@ -11,7 +11,8 @@ by the network so that states beside its path are seen (as in DAgger, Ross et al
 loss is the cross-entropy of its actions. The value is learnt as always.
 
 Everything random in iteration i derives from (seed, i), so a run resumed from a checkpoint gives
-the same numbers as one that never stopped.
+the same numbers as one that never stopped; and from nothing that depends on how the instances are
+shared among processes, see :mod:`makespan.agents.distributed`.
 """
 
 from dataclasses import asdict, dataclass
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from makespan.agents.distributed import Processes
 from makespan.agents.neural import decisions
 from makespan.envs.core.errors import UsageError
 from makespan.envs.core.observation import Observation
@@ -33,6 +35,8 @@ from makespan.models.policy import Decisions, GraphPolicy
 
 #: Share of the decisions that the expert takes while it is imitated.
 EXPERT_SHARE = 0.9
+
+ALONE = Processes()
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,10 @@ class PPOConfig:
 
 
 class Experience(NamedTuple):
-    """The D decisions of one iteration, in order of time and then row."""
+    """The D decisions of one iteration that this process took, in order of time and then row.
+
+    Figures of the whole are sums and means over all processes.
+    """
 
     decisions: Decisions
     graph_index: Tensor  # (D,) int64
@@ -90,6 +97,9 @@ class Experience(NamedTuple):
     advantages: Tensor  # (D,)
     returns: Tensor  # (D,)
     graph: Graph | None
+    moments: NDArray[np.int64]  # (D,) how many decisions its episode had before
+    rows: NDArray[np.int64]  # (D,) which of all instances * replicas episodes it belongs to
+    totals: NDArray[np.float64]  # (instances * replicas,) returns of the episodes; 0 of others
     steps: int  # decisions of the environment, forced ones included
     mean_return: float  # of the episodes
 
@@ -103,17 +113,22 @@ def collect(
     device: torch.device,
     value_scale: float,
     expert: Policy | None = None,
+    processes: Processes = ALONE,
 ) -> Experience:
     """Play ``config.replicas`` episodes on each of ``config.instances`` fresh instances.
 
-    With an ``expert``, it takes most decisions, and ``Experience.actions`` are all its own.
+    Of several processes, each plays its share of the instances. With an ``expert``, it takes most
+    decisions, and ``Experience.actions`` are all its own.
     """
-    rows = config.instances * config.replicas
+    instance_rng, noise_rng, expert_rng = rng.spawn(3)
+    share = processes.share(config.instances)
+    first, rows = share.start * config.replicas, len(share) * config.replicas
     state, observation = problem.allocate(rows), problem.spec.allocate(rows)
     for index in range(config.instances):
-        instance = generator.sample(rng)
-        for replica in range(config.replicas):
-            problem.load(state, observation, index * config.replicas + replica, instance)
+        instance = generator.sample(instance_rng)
+        for replica in range(config.replicas) if index in share else ():
+            row = index * config.replicas + replica - first
+            problem.load(state, observation, row, instance)
     graph, encoding = _encode(network, observation, config, device)
     graph_of_row = torch.arange(rows, device=device) // config.replicas
     done = np.zeros(rows, dtype=np.bool_)
@@ -125,13 +140,15 @@ def collect(
     history: list[_Moment] = []
     while not done.all():
         active = np.flatnonzero(~done)
+        # drawn for the episodes of all processes, so that none depends on their number
+        noise = _Noise.draw(noise_rng, config, problem.spec.max_candidates).of(first + active)
         batch = decisions(observation, active, network.uses_node_state, device)
-        chosen, log_probs, values = _sample(network, batch, encoding, graph_of_row, active, rng)
+        chosen, log_probs, values = _sample(network, batch, encoding, graph_of_row, active, noise)
         actions = np.full(rows, -1, dtype=np.int64)
         actions[active] = chosen
         if expert is not None:
-            chosen = expert.act(problem, state, observation, active, rng)
-            follows = rng.random(len(active)) < EXPERT_SHARE
+            chosen = expert.act(problem, state, observation, active, expert_rng)
+            follows = noise.follow < EXPERT_SHARE
             actions[active[follows]] = chosen[follows]
         problem.step(state, observation, actions, rewards, done)
         earned = rewards.copy()
@@ -141,7 +158,44 @@ def collect(
     advantages, returns = _advantages(history, rows, config, value_scale)
     if config.center:
         _center(advantages, history, config)
-    return _experience(history, advantages, returns, graph, graph_of_row, steps, total.mean())
+    totals = np.zeros(config.instances * config.replicas)
+    totals[first : first + rows] = total
+    figures = processes.sum(torch.tensor([steps, total.sum()], dtype=torch.float64)).tolist()
+    device = graph_of_row.device
+    local = np.concatenate([moment.rows for moment in history])
+    counts = [len(moment.rows) for moment in history]
+    return Experience(
+        _concatenate([moment.batch for moment in history]),
+        graph_of_row[torch.from_numpy(local).to(device)],
+        _joined([moment.actions for moment in history], device),
+        _joined([moment.log_probs for moment in history], device),
+        _joined(advantages, device),
+        _joined(returns, device),
+        graph,
+        np.repeat(np.arange(len(history)), counts),
+        first + local,
+        totals,
+        int(figures[0]),
+        figures[1] / len(totals),
+    )
+
+
+class _Noise(NamedTuple):
+    """What chance adds at one moment, for some episodes."""
+
+    exponential: NDArray[np.float32]  # (rows, A)
+    follow: NDArray[np.float32]  # (rows,) uniform: below the expert's share, the expert decides
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, config: PPOConfig, candidates: int) -> "_Noise":
+        """For all episodes of an iteration."""
+        rows = config.instances * config.replicas
+        exponential = rng.standard_exponential((rows, candidates), dtype=np.float32)
+        return cls(exponential, rng.random(rows, dtype=np.float32))
+
+    def of(self, rows: NDArray[np.int64]) -> "_Noise":
+        """Of some of the episodes."""
+        return _Noise(self.exponential[rows], self.follow[rows])
 
 
 class _Moment(NamedTuple):
@@ -160,7 +214,7 @@ def _encode(
 ) -> tuple[Graph | None, Tensor | None]:
     if not network.uses_graph:
         return None, None
-    first = np.arange(config.instances) * config.replicas
+    first = np.arange(0, len(observation.nodes), config.replicas)
     graph = Graph.from_observation(observation, first, device)
     with torch.no_grad():
         return graph, network.encode(graph)
@@ -172,14 +226,17 @@ def _sample(
     encoding: Tensor | None,
     graph_of_row: Tensor,
     rows: NDArray[np.int64],
-    rng: np.random.Generator,
+    noise: _Noise,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
     """Actions by the Gumbel-max trick, their log-probabilities, and values."""
     with torch.no_grad():
         index = graph_of_row[torch.from_numpy(rows).to(graph_of_row.device)]
         logits, values = network(batch, encoding, index)
         log_probs = functional.log_softmax(logits, dim=-1).cpu().numpy()
-    actions = (log_probs + rng.gumbel(size=log_probs.shape)).argmax(axis=1)
+    # an exponential may round to 0, whose logarithm would make an illegal candidate's score NaN
+    exponential = np.maximum(noise.exponential[:, : log_probs.shape[1]], np.finfo(np.float32).tiny)
+    gumbel = -np.log(exponential)
+    actions = (log_probs + gumbel).argmax(axis=1)
     return actions, log_probs[np.arange(len(rows)), actions], values.cpu().numpy()
 
 
@@ -213,32 +270,8 @@ def _center(
         advantage -= (config.center * mean[moment.rows // config.replicas]).astype(np.float32)
 
 
-def _experience(
-    history: list[_Moment],
-    advantages: list[NDArray[np.float32]],
-    returns: list[NDArray[np.float32]],
-    graph: Graph | None,
-    graph_of_row: Tensor,
-    steps: int,
-    mean_return: float,
-) -> Experience:
-    device = graph_of_row.device
-    rows = torch.from_numpy(np.concatenate([moment.rows for moment in history])).to(device)
-
-    def tensor(parts: list[NDArray[Any]]) -> Tensor:
-        return torch.from_numpy(np.concatenate(parts)).to(device)
-
-    return Experience(
-        _concatenate([moment.batch for moment in history]),
-        graph_of_row[rows],
-        tensor([moment.actions for moment in history]),
-        tensor([moment.log_probs for moment in history]),
-        tensor(advantages),
-        tensor(returns),
-        graph,
-        steps,
-        float(mean_return),
-    )
+def _joined(parts: list[NDArray[Any]], device: torch.device) -> Tensor:
+    return torch.from_numpy(np.concatenate(parts)).to(device)
 
 
 def _concatenate(batches: list[Decisions]) -> Decisions:
@@ -285,25 +318,56 @@ def update(
     config: PPOConfig,
     rng: np.random.Generator,
     imitate: bool = False,
+    processes: Processes = ALONE,
 ) -> dict[str, float]:
     """Clipped policy-gradient (or imitation) and value updates; returns mean losses."""
-    size = len(experience.actions)
-    advantages = experience.advantages
-    advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+    own = _own_decisions(experience, processes)
+    advantages = _normalized(experience.advantages, processes)
+    device = advantages.device
     sums: dict[str, float] = {}
     count = 0
     for _ in range(config.epochs):
-        order = torch.from_numpy(rng.permutation(size)).to(advantages.device)
-        for index in order.split(config.minibatch):
-            losses = _losses(network, experience, advantages, index, config, imitate)
+        order = rng.permutation(len(own))
+        for first in range(0, len(order), config.minibatch):
+            minibatch = own[order[first : first + config.minibatch]]
+            index = torch.from_numpy(minibatch[minibatch >= 0]).to(device)
+            share = len(index) / len(minibatch)
             optimizer.zero_grad(set_to_none=True)
-            losses["loss"].backward()
+            if share:
+                losses = _losses(network, experience, advantages, index, config, imitate)
+                losses["loss"].backward()
+                for key, value in losses.items():
+                    sums[key] = sums.get(key, 0.0) + share * float(value.detach())
+            processes.sum_gradients(network.parameters(), share)
             torch.nn.utils.clip_grad_norm_(network.parameters(), config.max_grad_norm)
             optimizer.step()
             count += 1
-            for key, value in losses.items():
-                sums[key] = sums.get(key, 0.0) + float(value.detach())
-    return {key: value / count for key, value in sums.items()}
+    return {
+        key: sum(part.get(key, 0.0) for part in parts) / count
+        for parts in [processes.gather(sums)]
+        for key in dict.fromkeys(key for part in parts for key in part)
+    }
+
+
+def _own_decisions(experience: Experience, processes: Processes) -> NDArray[np.int64]:
+    """For each decision of all processes, in order of time and then row: its index here, or -1."""
+    parts = processes.gather((experience.moments, experience.rows))
+    moments, rows = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    index = np.full(len(rows), -1)
+    before = sum(len(part[0]) for part in parts[: processes.rank])
+    index[before : before + len(experience.rows)] = np.arange(len(experience.rows))
+    return index[np.lexsort((rows, moments))]
+
+
+def _normalized(values: Tensor, processes: Processes) -> Tensor:
+    """Shifted and scaled to mean 0 and standard deviation 1 over all processes."""
+    wide = values.double()
+    sums = torch.stack([wide.new_tensor(len(wide)), wide.sum(), (wide * wide).sum()])
+    count, total, squares = processes.sum(sums)
+    mean = total / count
+    deviation = ((squares - count * mean * mean) / (count - 1)).clamp(min=0).sqrt()
+    normalized: Tensor = (wide - mean) / (deviation + 1e-8)
+    return normalized.float()
 
 
 def _losses(

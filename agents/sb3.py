@@ -369,6 +369,8 @@ class MaskablePPOTrainer(Trainer):
         """The model around the network, its environments and its optimizer."""
         if self.ppo.center:
             raise UsageError(f"center: found {self.ppo.center}, maskable-ppo has no such setting")
+        if self.processes.size > 1:
+            raise UsageError(f"found {self.processes.size} processes, maskable-ppo has one")
         if self.run.imitate:
             raise UsageError("imitate: maskable-ppo has no such setting")
         self._rewards = VecNormalize(self._make_envs(), norm_obs=False, gamma=self.ppo.discount)

@@ -26,10 +26,11 @@ from makespan.agents.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from makespan.agents.distributed import Processes
 from makespan.agents.neural import NeuralPolicy
-from makespan.agents.ppo import PPOConfig, collect, update
+from makespan.agents.ppo import ALONE, Experience, PPOConfig, collect, update
 from makespan.agents.schedules import schedule
-from makespan.envs.core.errors import CheckpointError, UsageError
+from makespan.envs.core.errors import CheckpointError, DivergenceError, UsageError
 from makespan.envs.core.family import Family
 from makespan.envs.core.files import write_atomically
 from makespan.envs.core.problem import Generator, GrowingGenerator
@@ -115,6 +116,7 @@ class Trainer:
         run: budget, seed, validation.
         folder: of the run.
         device: where the network lives.
+        processes: among which the work is shared; only the first writes and validates.
     """
 
     #: Stored in checkpoints.
@@ -129,11 +131,12 @@ class Trainer:
         ppo: PPOConfig,
         run: RunConfig,
         folder: Path,
-        device: torch.device | str = "cpu",
+        device: str = "cpu",
+        processes: Processes = ALONE,
     ) -> None:
         self.family, self.generator, self.options = family, generator, options
         self.ppo, self.run, self.folder = ppo, run, folder
-        self.device = torch.device(device)
+        self.device, self.processes = processes.device(device), processes
         self.problem = family.make_problem(generator, **options)
         torch.manual_seed(run.seed)
         self.network = GraphPolicy(self.problem.spec, policy).to(self.device)
@@ -150,14 +153,7 @@ class Trainer:
 
     def _make_expert(self) -> Policy | None:
         """The policy to imitate first; raises UsageError for what is not a policy."""
-        if not self.run.imitate:
-            return None
-        from makespan.baselines.registry import make_solver
-
-        solver = make_solver(self.family, self.run.imitate)
-        if not isinstance(solver, RolloutSolver):
-            raise UsageError(f"imitate: found {self.run.imitate!r}, expected a policy run once")
-        return solver.policy
+        return make_expert(self.family, self.run.imitate) if self.run.imitate else None
 
     @property
     def progress(self) -> float:
@@ -177,9 +173,13 @@ class Trainer:
             report: gets the figures of every iteration.
             stop: asked after every iteration.
         """
+        if not self.processes.first:
+            while not self._finished(stop):
+                self._iterate()
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         with _event_writer(self.folder, self.counters.iteration) as events:
-            while self.progress < 1 and not stop():
+            while not self._finished(stop):
                 row = self._iterate()
                 self._rows.append(row)
                 for key, value in row.items():
@@ -191,6 +191,11 @@ class Trainer:
                 self._validate()
         self.save()
 
+    def _finished(self, stop: Callable[[], bool]) -> bool:
+        """Whether the budget is used or any process is asked to stop; by the first's clock."""
+        self.counters.seconds = self.processes.agree(self.counters.seconds)
+        return self.progress >= 1 or any(self.processes.gather(stop()))
+
     def _iterate(self) -> dict[str, Any]:
         """One iteration of the algorithm; returns its figures."""
         started = time.perf_counter()
@@ -201,11 +206,12 @@ class Trainer:
             growing = cast(GrowingGenerator[Any], generator)
             generator = growing.grown(min(1.0, 2 * self.progress))
         learnt = self._learn(rate, generator)
+        self._check_finite(learnt.losses)
         counters.iteration += 1
         counters.steps += learnt.steps
         seconds = time.perf_counter() - started
         counters.seconds += seconds
-        if counters.iteration % run.validate_every == 0:
+        if counters.iteration % run.validate_every == 0 and self.processes.first:
             self._validate()
         return {
             "iteration": counters.iteration,
@@ -218,13 +224,25 @@ class Trainer:
             **learnt.losses,
         }
 
+    def _check_finite(self, losses: dict[str, float]) -> None:
+        """Raise DivergenceError when a loss or a weight is no number, before it is saved."""
+        wrong = [name for name, value in losses.items() if not np.isfinite(value)]
+        weights = self.network.state_dict().items()
+        wrong += [name for name, value in weights if not value.isfinite().all()]
+        if wrong:
+            raise DivergenceError(
+                f"iteration {self.counters.iteration}: {', '.join(wrong[:4])} not finite; the "
+                f"checkpoint in {self.folder}, if there is one, is from before: try a lower "
+                "--learning-rate or --max-grad-norm"
+            )
+
     def _learn(self, rate: float, generator: Generator[Any]) -> Learnt:
         """Collect and update once, at that learning rate, on instances of ``generator``."""
         counters = self.counters
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         rng = np.random.default_rng([TRAINING_STREAM, self.run.seed, counters.iteration])
-        expert = self._expert if counters.iteration < self.run.imitate_iterations else None
+        expert = self._expert if self._imitates() else None
         experience = collect(
             self.network,
             self.problem,
@@ -234,14 +252,31 @@ class Trainer:
             self.device,
             counters.value_scale or 1.0,
             expert,
+            self.processes,
         )
         if not counters.value_scale:
             # the first returns set the unit of values for the whole run
-            counters.value_scale = float(experience.returns.abs().mean()) + 1e-6
+            counters.value_scale = self._mean_size(experience.returns) + 1e-6
             experience = experience._replace(returns=experience.returns / counters.value_scale)
-        imitate = expert is not None
-        losses = update(self.network, self.optimizer, experience, self.ppo, rng, imitate)
+        experience, imitate = self._targets(experience)
+        losses = update(
+            self.network, self.optimizer, experience, self.ppo, rng, imitate, self.processes
+        )
         return Learnt(experience.steps, experience.mean_return, losses)
+
+    def _imitates(self) -> bool:
+        """Whether this iteration learns from the expert."""
+        return self._expert is not None and self.counters.iteration < self.run.imitate_iterations
+
+    def _targets(self, experience: Experience) -> tuple[Experience, bool]:
+        """What is learnt from an iteration, and whether its actions are imitated."""
+        return experience, self._imitates()
+
+    def _mean_size(self, values: torch.Tensor) -> float:
+        """Mean absolute value over all processes."""
+        sums = torch.stack([values.abs().double().sum(), values.new_tensor(len(values)).double()])
+        total, count = self.processes.sum(sums)
+        return float(total / count)
 
     _last_ratio = float("nan")
 
@@ -322,6 +357,16 @@ class Trainer:
         self.counters = Counters(**checkpoint.data["counters"])
         self._last_ratio = checkpoint.data["last_ratio"]
         self._rows = checkpoint.data["metrics"]
+
+
+def make_expert(family: Family, spec: str) -> Policy:
+    """The policy of a specification, to be imitated; raises UsageError for another solver."""
+    from makespan.baselines.registry import make_solver
+
+    solver = make_solver(family, spec)
+    if not isinstance(solver, RolloutSolver):
+        raise UsageError(f"imitate: found {spec!r}, expected a policy run once")
+    return solver.policy
 
 
 def evaluate(

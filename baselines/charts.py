@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from makespan.baselines.statistics import performance_profile
 from makespan.baselines.summary import GroupMean, Summary
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ STYLE = {
     "legend.frameon": False,
 }
 WIDTH = 9.6  # inches
+#: Solvers in a performance profile; more cannot be told apart.
+PROFILES = 10
 
 
 def gap_by_size_chart(summary: Summary) -> str:
@@ -95,6 +98,34 @@ def gap_against_time_chart(summary: Summary) -> str:
         axes.margins(x=0.06, y=0.08)
         _label_points(axes, summary)
         return _svg(figure, "Mean gap of each solver against its time per instance")
+
+
+def profile_chart(summary: Summary) -> str:
+    """A staircase for each of the best solvers: the share of instances with at most a gap."""
+    from matplotlib import style
+
+    with style.context(["default", STYLE]):
+        figure, axes = _new_figure(3.6)
+        profiles = {s.spec: performance_profile(s.gaps) for s in summary.solvers[:PROFILES]}
+        start = min(gaps[0] for gaps, _ in profiles.values())
+        # what only the weaker solvers reach would squeeze the rest
+        end = sorted(gaps[-1] for gaps, _ in profiles.values())[len(profiles) // 2]
+        for spec, (gaps, shares) in profiles.items():
+            axes.step(
+                [start, *gaps, max(end, gaps[-1])],
+                [0, *shares, 1],
+                where="post",
+                color=_colour(summary, spec),
+                label=spec,
+                lw=1.6,
+            )
+        axes.set_xlim(start, max(end, start + 1))
+        axes.set_ylim(0, 1.02)
+        axes.set_xlabel(f"gap % to {summary.gap_to}")
+        axes.set_ylabel("share of instances with at most this gap")
+        axes.grid()
+        figure.legend(loc="outside right upper")
+        return _svg(figure, "Performance profile: share of instances with at most a gap")
 
 
 def paired_chart(summary: Summary) -> str | None:

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from makespan import __version__
+from makespan.baselines.backends import BACKENDS, MakeFamily
 from makespan.baselines.report import Picture
 from makespan.baselines.results import ResultsFile, Row, with_gaps
 from makespan.baselines.runner import (
-    MakeFamily,
+    InterruptedSolve,
     Outcome,
     Task,
     Workbench,
     hardware,
-    solve_in_processes,
 )
 from makespan.baselines.summary import Summary, summarise
 from makespan.envs.core.errors import MakespanError, UnknownNameError, UsageError
@@ -128,26 +128,36 @@ class Evaluation:
         done = {row.key for row in self.results.rows}
         return [task for task in self.plan.tasks if task.key not in done]
 
-    def run(self, workers: int = 1) -> Iterator[Row]:
+    def run(self, backend: str = "serial", workers: int = 1) -> Iterator[Row]:
         """Run the missing tasks; each row is on the disk before it is yielded.
+
+        Args:
+            backend: where, a key of :data:`makespan.baselines.backends.BACKENDS`.
+            workers: number of processes.
 
         Raises:
             RunError: naming solver and instance, when a solution is invalid.
+            UsageError: for a backend that is not installed, or has no workers.
         """
-        if workers > 1:
-            outcomes = solve_in_processes(self.plan.make_family, self.missing(), workers)
-        else:
-            outcomes = (self.plan.workbench.solve(task) for task in self.missing())
+        plan = self.plan
+        outcomes = BACKENDS[backend](plan.workbench, plan.make_family, self.missing(), workers)
         with contextlib.closing(outcomes):
-            for outcome in outcomes:
-                if self._is_best(outcome):
-                    key = outcome.task.instance.name, outcome.task.spec
-                    self.solutions[key] = outcome.solution
-                    if self.plan.own_files:
-                        self._write_out(outcome)
-                row = self._to_row(outcome)
-                self.results.append(row)
-                yield row
+            try:
+                for outcome in outcomes:
+                    self._keep(outcome)
+                    row = self._to_row(outcome)
+                    self.results.append(row)
+                    yield row
+            except InterruptedSolve as stopped:
+                self._keep(stopped.outcome)
+                raise
+
+    def _keep(self, outcome: Outcome) -> None:
+        """Remember the solution if it is the solver's best; a person's own is written out."""
+        if self._is_best(outcome):
+            self.solutions[outcome.task.instance.name, outcome.task.spec] = outcome.solution
+            if self.plan.own_files:
+                self._write_out(outcome)
 
     def rows(self) -> list[Row]:
         """This plan's rows with gaps, in the plan's order; the file is put into that order too.

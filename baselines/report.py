@@ -5,7 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from makespan.baselines.charts import gap_against_time_chart, gap_by_size_chart, paired_chart
+from makespan.baselines.charts import (
+    gap_against_time_chart,
+    gap_by_size_chart,
+    paired_chart,
+    profile_chart,
+)
 from makespan.baselines.results import Row
 from makespan.baselines.statistics import CONFIDENCE, RESAMPLES
 from makespan.baselines.summary import (
@@ -15,6 +20,7 @@ from makespan.baselines.summary import (
     metrics_table,
     paired_table,
     quality_table,
+    robust_table,
     run_table,
     size_table,
 )
@@ -51,6 +57,29 @@ class Section:
     folded: bool = False
 
 
+@dataclass(frozen=True)
+class Page:
+    """What stands on a page, from top to bottom.
+
+    Attributes:
+        title: of the page.
+        headline: the finding in a sentence or two.
+        facts: names and values for "what was run".
+        sections: charts and tables.
+        pictures: to embed.
+        warnings: sentences for the top of the page.
+        left_out: names of instances that are not compared.
+    """
+
+    title: str
+    headline: str
+    facts: Sequence[tuple[str, str]]
+    sections: Sequence[Section]
+    pictures: Sequence[Picture] = ()
+    warnings: Sequence[str] = ()
+    left_out: Sequence[str] = ()
+
+
 def write_report(
     path: Path,
     *,
@@ -62,7 +91,7 @@ def write_report(
     pictures: Sequence[Picture] = (),
     warnings: Sequence[str] = (),
 ) -> None:
-    """Write the report at once: a reader never meets a half-written file.
+    """Write the report of one evaluation.
 
     Args:
         path: of the HTML file.
@@ -74,33 +103,40 @@ def write_report(
         pictures: to embed.
         warnings: sentences for the top of the page.
     """
+    write_page(
+        path,
+        Page(
+            title=title,
+            headline=headline(summary, rows),
+            facts=facts,
+            sections=sections(rows, summary, option_names),
+            pictures=pictures,
+            warnings=warnings,
+            left_out=summary.left_out if summary is not None else (),
+        ),
+    )
+
+
+def write_page(path: Path, page: Page) -> None:
+    """Lay a page out and write it at once: a reader never meets a half-written file."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    html = template.render(
-        title=title,
-        headline=_headline(summary, rows),
-        facts=facts,
-        warnings=warnings,
-        sections=_sections(rows, summary, option_names),
-        pictures=pictures,
-        left_out=summary.left_out if summary is not None else (),
-        confidence=f"{100 * CONFIDENCE:g} %",
-        resamples=RESAMPLES,
-    )
+    html = template.render(vars(page), confidence=f"{100 * CONFIDENCE:g} %", resamples=RESAMPLES)
     write_atomically(path, html)
 
 
-def _sections(
+def sections(
     rows: Sequence[Row], summary: Summary | None, option_names: Sequence[str]
 ) -> list[Section]:
+    """Charts and tables of one evaluation."""
     every_row = run_table(rows, option_names)
     figures = None if summary is None else metrics_table(summary)
     further = [] if figures is None else [Section(figures.title, table=figures)]
     if summary is None or len(summary.instances) == 1:
         return [Section("Solutions", table=every_row), *further]
-    sections = [
+    found = [
         Section("Quality and time", table=quality_table(summary)),
         Section("Gap against time", chart=gap_against_time_chart(summary)),
         Section(
@@ -108,16 +144,17 @@ def _sections(
             chart=gap_by_size_chart(summary),
             table=size_table(summary) if len(summary.sizes) > 1 else None,
         ),
+        Section("Performance profile", chart=profile_chart(summary), table=robust_table(summary)),
         *further,
     ]
     against_baseline = paired_table(summary)
     if against_baseline is not None:
         chart = paired_chart(summary)
-        sections.append(Section(against_baseline.title, chart=chart, table=against_baseline))
-    return [*sections, Section("All results", table=every_row, folded=True)]
+        found.append(Section(against_baseline.title, chart=chart, table=against_baseline))
+    return [*found, Section("All results", table=every_row, folded=True)]
 
 
-def _headline(summary: Summary | None, rows: Sequence[Row]) -> str:
+def headline(summary: Summary | None, rows: Sequence[Row]) -> str:
     """The finding in a sentence or two."""
     if summary is None:
         return f"{len(rows)} results; no instance was answered by every solver yet."

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from makespan.envs.core.errors import UsageError
-from makespan.envs.core.files import read_text, write_atomically
+from makespan.envs.core.files import csv_rows, read_text, write_atomically
 
 
 @dataclass(frozen=True)
@@ -126,11 +126,19 @@ class ResultsFile:
         self.rewrite(self.rows)
 
     def append(self, row: Row) -> None:
-        """Add a row; it is on the disk when this returns."""
-        self.rows.append(row)
+        """Add a row; it is on the disk when this returns.
+
+        Raises:
+            UsageError: when the disk is full; the file holds the rows before.
+        """
+        line = _csv([self._cells(row)]).encode()
         with self.path.open("ab", buffering=0) as file:
-            file.write(_csv([self._cells(row)]).encode())
+            size = file.tell()
+            if file.write(line) < len(line):  # the disk is full
+                file.truncate(size)
+                raise UsageError(f"{self.path}: cannot be written: the disk is full")
             os.fsync(file.fileno())
+        self.rows.append(row)
 
     def rewrite(self, rows: Sequence[Row]) -> None:
         """Replace all rows at once; a crash leaves the old file or the new one."""
@@ -147,7 +155,7 @@ class ResultsFile:
     def _read(self) -> list[Row]:
         text = read_text(self.path, UsageError)
         whole = text[: text.rfind("\n") + 1]  # a crash may have cut the last line short
-        lines = list(csv.reader(io.StringIO(whole)))
+        lines = csv_rows(whole, lambda message: UsageError(f"{self.path}, {message}"))
         if lines and tuple(lines[0]) != self.columns:
             raise UsageError(
                 f"{self.path}, line 1: found the columns {', '.join(lines[0])}; expected "

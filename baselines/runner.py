@@ -5,13 +5,9 @@ the seed and the content of the instance alone, so the same task gives the same 
 process, in another one, and after an interruption.
 """
 
-import multiprocessing
 import os
 import platform
-import signal
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,8 +20,6 @@ from makespan.envs.core.errors import InvalidSolutionError, MakespanError
 from makespan.envs.core.family import Family
 from makespan.envs.core.problem import Problem
 from makespan.envs.core.rollout import Solver, rollout
-
-MakeFamily = Callable[[], Family]
 
 
 class RunError(MakespanError, RuntimeError):
@@ -82,6 +76,18 @@ class Outcome:
     options: dict[str, str]
 
 
+class InterruptedSolve(KeyboardInterrupt):
+    """Ctrl-C cut a solver short; it had an answer, but not the answer to its task.
+
+    Attributes:
+        outcome: what it had.
+    """
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__()
+        self.outcome = outcome
+
+
 def registered_family(name: str) -> Family:
     """A family by its name; ``partial(registered_family, name)`` can be sent to a process."""
     from makespan.envs import FAMILIES
@@ -106,7 +112,12 @@ class Workbench:
         return self._solvers[spec]
 
     def solve(self, task: Task) -> Outcome:
-        """Solve and validate one task; raises RunError naming solver and instance."""
+        """Solve and validate one task.
+
+        Raises:
+            RunError: naming solver and instance.
+            InterruptedSolve: when Ctrl-C made a solver return what it had.
+        """
         instance = task.instance
         content = int(instance.content_hash()[:16], 16)
         rng = np.random.default_rng([task.seed, content])
@@ -124,12 +135,9 @@ class Workbench:
         except Exception as error:
             error.add_note(f"while {task.spec} solved {instance.name}")
             raise
-        if result.details.get("interrupted"):
-            # cut short by Ctrl-C: not the answer to this task, which a resumed run solves again
-            raise KeyboardInterrupt
         objective = float(result.solution.objective(instance))
         bounds = [float(self.family.lower_bound(instance)), result.lower_bound]
-        return Outcome(
+        outcome = Outcome(
             task=task,
             solution=result.solution,
             objective=objective,
@@ -142,6 +150,9 @@ class Workbench:
             optimal=result.optimal,
             options=_problem_options(solver, instance),
         )
+        if result.details.get("interrupted"):  # a resumed run solves the task again
+            raise InterruptedSolve(outcome)
+        return outcome
 
     def _warm_up(self, spec: str, instance: Any) -> None:
         """Run a policy once before its clock counts: the first run compiles kernels."""
@@ -162,59 +173,6 @@ def _problem_options(solver: Solver[Any], instance: Any) -> dict[str, str]:
     if make_problem is None:
         return {}
     return {name: str(value) for name, value in make_problem([instance]).options().items()}
-
-
-def solve_in_processes(
-    make_family: MakeFamily, tasks: Sequence[Task], workers: int
-) -> Generator[Outcome, None, None]:
-    """Solve all tasks in worker processes and yield each outcome as soon as it is there.
-
-    Closing the generator, or an interruption, ends the processes at once.
-
-    Args:
-        make_family: importable by name, since each process calls it.
-        tasks: what to solve.
-        workers: number of processes.
-
-    Raises:
-        RunError: naming solver and instance, when a solution is invalid or a solver gives up.
-    """
-    others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(
-        min(workers, max(len(tasks), 1)),
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(make_family,),
-    )
-    finished = False
-    try:
-        for future in as_completed([pool.submit(_solve_in_worker, task) for task in tasks]):
-            yield future.result()
-        finished = True
-    except BrokenProcessPool:
-        raise RunError(
-            "a worker process died (out of memory?); start again with the same --out and fewer "
-            "--workers"
-        ) from None
-    finally:
-        pool.shutdown(wait=finished, cancel_futures=True)
-        if not finished:  # a running solve would go on until its time limit
-            for process in set(multiprocessing.active_children()) - others:
-                process.terminate()
-
-
-_workbench: Workbench | None = None  # of a worker process
-
-
-def _start_worker(make_family: MakeFamily) -> None:
-    global _workbench
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
-    _workbench = Workbench(make_family())
-
-
-def _solve_in_worker(task: Task) -> Outcome:
-    assert _workbench is not None
-    return _workbench.solve(task)
 
 
 @cache

@@ -4,7 +4,7 @@ The sampling unit is the instance. Every function treats its input as one figure
 several seeds of one instance must be averaged before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 CONFIDENCE = 0.95
 RESAMPLES = 9999
+#: Resamples of a statistic that is computed one resample at a time.
+STRATIFIED = 2000
 
 
 class Interval(NamedTuple):
@@ -114,3 +116,69 @@ def geometric_mean(ratios: ArrayLike) -> float:
     if not len(data) or not np.all(data > 0):
         return float("nan")
     return float(np.exp(np.log(data).mean()))
+
+
+def interquartile_mean(values: ArrayLike) -> float:
+    """Mean of the middle half: what an instance in a hundred cannot move.
+
+    Source: Agarwal et al., Deep reinforcement learning at the edge of the statistical precipice,
+    NeurIPS 2021.
+    """
+    from scipy.stats import trim_mean
+
+    return float(trim_mean(np.asarray(values, dtype=np.float64), 0.25))
+
+
+def stratified_interval(
+    values: ArrayLike,
+    strata: Sequence[str],
+    statistic: Callable[[NDArray[np.float64]], float],
+    seed: int = 0,
+) -> Interval:
+    """95 % interval of a statistic: percentile bootstrap that keeps the size of each stratum.
+
+    Source: as :func:`interquartile_mean`.
+
+    Args:
+        values: (instances,) one figure per instance.
+        strata: group of each instance, e.g. its size.
+        statistic: of (instances,) figures.
+        seed: of the resampling, so that a table can be reproduced.
+    """
+    data = np.asarray(values, dtype=np.float64)
+    if len(data) < 2:
+        return Interval(float("nan"), float("nan"))
+    rng = np.random.default_rng(seed)
+    groups = [np.flatnonzero(np.asarray(strata) == name) for name in dict.fromkeys(strata)]
+    drawn = np.concatenate(
+        [group[rng.integers(len(group), size=(STRATIFIED, len(group)))] for group in groups], axis=1
+    )
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile([statistic(data[index]) for index in drawn], [tail, 1 - tail])
+    return Interval(float(low), float(high))
+
+
+def improvement(values: ArrayLike, baseline: ArrayLike) -> NDArray[np.float64]:
+    """(instances,) 1 where lower than the baseline, 0.5 where equal, 0 where higher.
+
+    Its mean is the probability of improvement on an instance of the suite.
+    """
+    difference = np.asarray(values, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)
+    return 0.5 - 0.5 * np.sign(difference)
+
+
+def performance_profile(gaps: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Share of instances with at most a gap, as the corners of a staircase.
+
+    Source: Dolan, More, Benchmarking optimization software with performance profiles, Mathematical
+    Programming 91 (2002), with the gap to the reference in place of the ratio to the best solver,
+    so that a solver's profile does not depend on the others.
+
+    Args:
+        gaps: (instances,) percent.
+
+    Returns:
+        (instances,) gaps in ascending order, (instances,) shares up to 1.
+    """
+    ordered = np.sort(np.asarray(gaps, dtype=np.float64))
+    return ordered, np.arange(1, len(ordered) + 1) / len(ordered)

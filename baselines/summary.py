@@ -17,10 +17,15 @@ from makespan.baselines.statistics import (
     compare_paired,
     geometric_mean,
     holm,
+    improvement,
+    interquartile_mean,
+    stratified_interval,
 )
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,8 @@ class SolverSummary:
         options: values of the problem's options, as in :class:`~makespan.baselines.results.Row`.
         overall: mean gap.
         by_size: mean gap of each size group.
+        middle: interquartile mean of the gaps.
+        improvement: probability of a lower gap than the baseline's, percent; NaN without one.
         ratio: geometric mean of objective / reference.
         wins: instances on which no solver is better.
         optimal: instances on which it proved optimality.
@@ -55,6 +62,8 @@ class SolverSummary:
     options: tuple[str, ...]
     overall: GroupMean
     by_size: dict[str, GroupMean]
+    middle: GroupMean
+    improvement: GroupMean
     ratio: float
     wins: int
     optimal: int
@@ -165,11 +174,21 @@ def _summarise_solver(
     objectives = _matrix(frame, "objective")
     seconds = own.groupby("instance")["seconds"].mean()
     paired = baseline is not None and baseline != spec
+    strata = sizes.tolist()
+    chance = 100 * improvement(gaps, common[baseline] if paired else math.nan)
     return SolverSummary(
         spec=spec,
         options=own["options"].iloc[0],
         overall=_group_mean(gaps),
         by_size={size: _group_mean(gaps[sizes == size]) for size in sizes.unique()},
+        middle=GroupMean(
+            len(gaps),
+            interquartile_mean(gaps),
+            stratified_interval(gaps, strata, interquartile_mean),
+        ),
+        improvement=GroupMean(
+            len(gaps), float(chance.mean()), stratified_interval(chance, strata, _mean)
+        ),
         ratio=geometric_mean(1 + gaps / 100),
         wins=int((objectives[spec] <= objectives.min(axis=1) + 1e-9).sum()),
         optimal=int((own["status"] == "optimal").groupby(own["instance"]).all().sum()),
@@ -180,6 +199,10 @@ def _summarise_solver(
         paired=compare_paired(gaps, common[baseline]) if paired else None,
         p_adjusted=float("nan"),
     )
+
+
+def _mean(values: "NDArray[np.float64]") -> float:
+    return float(values.mean())
 
 
 def _mean_metrics(own: "pd.DataFrame") -> tuple[float, ...]:
@@ -274,6 +297,38 @@ def size_table(summary: Summary) -> Table:
         text_columns=1 + len(summary.option_names),
         lines=tuple(lines),
         note=f"Gap to: {summary.gap_to}. Instances: {counts}.",
+    )
+
+
+def robust_table(summary: Summary) -> Table:
+    """Interquartile mean of the gap and probability of improvement of each solver."""
+    lines = [
+        (
+            *_label(s),
+            _decimal(s.middle.gap),
+            _interval(s.middle.interval),
+            _decimal(s.improvement.gap, 0),
+            _interval(s.improvement.interval, 0),
+        )
+        for s in summary.solvers
+    ]
+    return Table(
+        title="Typical instances",
+        columns=(
+            "solver",
+            *summary.option_names,
+            "interquartile mean gap %",
+            "95 % interval",
+            "probability of improvement %",
+            "95 % interval",
+        ),
+        text_columns=1 + len(summary.option_names),
+        lines=tuple(lines),
+        note=(
+            "Interquartile mean: of the middle half of the instances. Probability of improvement: "
+            f"that the gap on an instance is lower than that of {summary.baseline}, ties half. "
+            "Intervals: bootstrap within the size groups."
+        ),
     )
 
 
@@ -376,9 +431,9 @@ def _decimal(value: float, digits: int = 2) -> str:
     return "-" if math.isnan(value) else f"{value:.{digits}f}"
 
 
-def _interval(interval: Interval) -> str:
+def _interval(interval: Interval, digits: int = 2) -> str:
     low, high = interval
-    return "-" if math.isnan(low) else f"{low:.2f} to {high:.2f}"
+    return "-" if math.isnan(low) else f"{low:.{digits}f} to {high:.{digits}f}"
 
 
 def _seconds(seconds: float) -> str:

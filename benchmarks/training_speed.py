@@ -177,7 +177,7 @@ def main(rounds: int = 5, threads: int = 1) -> None:
     set_threads(threads)
     torch.manual_seed(0)
     about = machine(["makespan", "torch", "torch-geometric", "sb3-contrib", "gymnasium", "numba"])
-    config, policy = PPOConfig(), PolicyConfig()
+    config, policy = PPOConfig(), PolicyConfig(encoder="gatv2")
     same = {"n_epochs": config.epochs, "batch_size": 256}
     trainers = {
         f"makespan PPO, {encoder}": ours(config, dataclasses.replace(policy, encoder=encoder))

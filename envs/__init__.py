@@ -7,24 +7,30 @@ import gymnasium
 
 from makespan.envs.core.family import Family
 
-#: Environment id -> module, maker of the single environment, maker of the vector environment.
-_ENVIRONMENTS = {
-    "makespan/DagScheduling-v0": ("makespan.envs.dag.family", "make_env", "make_vector_env"),
-    "makespan/JobShop-v0": ("makespan.envs.jobshop.family", "make_env", "make_vector_env"),
-    "makespan/FlexibleJobShop-v0": (
-        "makespan.envs.jobshop.family",
-        "make_flexible_env",
-        "make_flexible_vector_env",
-    ),
-    "makespan/OffsetAllocation-v0": (
-        "makespan.envs.offsets.family",
-        "make_env",
-        "make_vector_env",
-    ),
-    "makespan/MemoryMapping-v0": ("makespan.envs.memory.family", "make_env", "make_vector_env"),
-    "makespan/SoC-v0": ("makespan.envs.soc.family", "make_env", "make_vector_env"),
-    "makespan/LLMRouting-v0": ("makespan.envs.routing.family", "make_env", "make_vector_env"),
-}
+#: Families by the word on the command line; calling an entry imports the family.
+FAMILIES: dict[str, Callable[[], Family]] = {}
+
+
+def register(env_id: str, package: str, variant: str = "") -> None:
+    """Make an environment known to Gymnasium and its family to the command lines.
+
+    Args:
+        env_id: for ``gymnasium.make`` and ``gymnasium.make_vec``.
+        package: with the module ``family`` that has ``make_family``, ``make_env`` and
+            ``make_vector_env``; its last part is the word on the command lines.
+        variant: prefix of the environments of another id of the family: ``"flexible_"`` for
+            ``make_flexible_env``.
+    """
+    module = f"{package}.family"
+    gymnasium.register(
+        id=env_id,
+        entry_point=f"{module}:make_{variant}env",
+        vector_entry_point=f"{module}:make_{variant}vector_env",
+        # the environments check actions and calls themselves; wrappers would halve the speed
+        disable_env_checker=True,
+        order_enforce=False,
+    )
+    FAMILIES[package.rpartition(".")[2]] = _lazy(module)
 
 
 def _lazy(module: str) -> Callable[[], Family]:
@@ -35,22 +41,12 @@ def _lazy(module: str) -> Callable[[], Family]:
     return make_family
 
 
-#: Families by the word on the command line; calling an entry imports the family.
-FAMILIES: dict[str, Callable[[], Family]] = {
-    "dag": _lazy("makespan.envs.dag.family"),
-    "jobshop": _lazy("makespan.envs.jobshop.family"),
-    "memory": _lazy("makespan.envs.memory.family"),
-    "offsets": _lazy("makespan.envs.offsets.family"),
-    "routing": _lazy("makespan.envs.routing.family"),
-    "soc": _lazy("makespan.envs.soc.family"),
-}
-
-for _id, (_module, _single, _vector) in _ENVIRONMENTS.items():
-    gymnasium.register(
-        id=_id,
-        entry_point=f"{_module}:{_single}",
-        vector_entry_point=f"{_module}:{_vector}",
-        # the environments check actions and calls themselves; wrappers would halve the speed
-        disable_env_checker=True,
-        order_enforce=False,
-    )
+register("makespan/BlockingJobShop-v0", "makespan.envs.blocking")
+register("makespan/DagScheduling-v0", "makespan.envs.dag")
+register("makespan/JobShop-v0", "makespan.envs.jobshop")
+register("makespan/FlexibleJobShop-v0", "makespan.envs.jobshop", "flexible_")
+register("makespan/JobShopImprove-v0", "makespan.envs.improve")
+register("makespan/MemoryMapping-v0", "makespan.envs.memory")
+register("makespan/OffsetAllocation-v0", "makespan.envs.offsets")
+register("makespan/LLMRouting-v0", "makespan.envs.routing")
+register("makespan/SoC-v0", "makespan.envs.soc")

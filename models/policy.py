@@ -16,6 +16,8 @@ from makespan.envs.core.errors import UnknownNameError, UsageError
 from makespan.envs.core.observation import ObservationSpec
 from makespan.models.encoder import CONVOLUTIONS, Graph, GraphEncoder
 
+#: Most layers, and heads, of a network: a file may ask for any number.
+MAX_LAYERS = 64
 ENCODERS = ("none", "tokens", *CONVOLUTIONS)
 
 
@@ -32,7 +34,7 @@ class PolicyConfig:
         encoder_layers: message-passing layers.
     """
 
-    encoder: str = "gatv2"
+    encoder: str = "none"
     hidden: int = 64
     heads: int = 4
     attention_layers: int = 1
@@ -42,8 +44,10 @@ class PolicyConfig:
         if self.encoder not in ENCODERS:
             raise UnknownNameError("encoder", self.encoder, ENCODERS)
         for field in ("heads", "attention_layers", "encoder_layers"):
-            if getattr(self, field) < 1:
-                raise UsageError(f"{field}: found {getattr(self, field)}, expected at least 1")
+            if not 1 <= getattr(self, field) <= MAX_LAYERS:
+                raise UsageError(
+                    f"{field}: found {getattr(self, field)}, expected 1 to {MAX_LAYERS}"
+                )
         if self.hidden < 4 or self.hidden % self.heads or self.hidden % 4:
             raise UsageError(
                 f"hidden: found {self.hidden}, expected a multiple of 4 and of heads ({self.heads})"

@@ -104,7 +104,7 @@ def test_report_is_one_self_contained_file(finished):
     assert all(link.startswith(("data:", "#")) for link in links)
     assert "http" not in html
     assert "<script" not in html
-    assert html.count("<svg") == 3
+    assert html.count("<svg") == 4
     assert "data:image/png;base64," in html
 
 
@@ -127,10 +127,13 @@ def test_quiet_prints_nothing(tmp_path, capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_two_processes_give_what_one_gives(tmp_path, finished):
+@pytest.mark.parametrize("backend", ["process", pytest.param("ray", marks=pytest.mark.slow)])
+def test_every_backend_gives_what_this_process_gives(tmp_path, finished, backend):
+    if backend == "ray":
+        pytest.importorskip("ray")
     code = evaluate(
         *("--suite", "mixed", "--policies", POLICIES, "--seeds", 2),
-        *("--out", tmp_path, "--workers", 2, "--quiet"),
+        *("--out", tmp_path, "--backend", backend, "--workers", 2, "--quiet"),
     )
     assert code == 0
     assert without_seconds(tmp_path) == without_seconds(finished)

@@ -38,6 +38,10 @@ class CheckpointError(MakespanError, ValueError):
     """A checkpoint cannot be used: damaged, of another problem, or of another version."""
 
 
+class DivergenceError(MakespanError, ArithmeticError):
+    """Training has left the finite numbers; the last checkpoint was written before."""
+
+
 class UsageError(MakespanError, ValueError):
     """Options that contradict each other or values outside their range."""
 

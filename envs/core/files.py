@@ -1,5 +1,7 @@
 """Files of people: text read with bounded memory and clear errors, and never half-written."""
 
+import csv
+import io
 import json
 import os
 import uuid
@@ -58,6 +60,19 @@ def parse_json(text: str, error: Callable[[str], Exception]) -> Any:
         raise error("not usable JSON: nested too deeply") from None
     except ValueError as cause:  # an integer of thousands of digits
         raise error(f"not usable JSON: {cause}") from None
+
+
+def csv_rows(text: str, error: Callable[[str], Exception]) -> list[list[str]]:
+    """The rows of a CSV text.
+
+    Raises:
+        Exception: what ``error`` makes of a message that names the line.
+    """
+    reader = csv.reader(io.StringIO(text))
+    try:
+        return list(reader)
+    except csv.Error as cause:  # a carriage return alone, a cell of more than 128 kB
+        raise error(f"line {reader.line_num}: not CSV: {cause}") from None
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import reprlib
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -88,11 +89,7 @@ class Instance:
         missing = names - set(data)
         if missing:
             raise InstanceError(f"missing field(s) {sorted(missing)} in a {cls.kind} instance")
-        values: dict[str, Any] = {
-            name: np.asarray(data[name]) if isinstance(data[name], list) else data[name]
-            for name in names
-        }
-        return cls(**values)
+        return cls(**{name: _array(data[name], name) for name in names})
 
     @classmethod
     def check_header(cls, data: dict[str, Any]) -> None:
@@ -114,3 +111,15 @@ class Instance:
     def from_json(cls, text: str) -> Self:
         """Read what :meth:`to_json` wrote; raises InstanceError with the line of a syntax error."""
         return cls.from_dict(parse_json(text, InstanceError))
+
+
+def _array(value: Any, name: str) -> Any:
+    """A list as an array, anything else as it is; raises InstanceError for ragged lists."""
+    if not isinstance(value, list):
+        return value
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise InstanceError(
+            f"{name}: found {reprlib.repr(value)}, expected lists of equal length"
+        ) from None

@@ -120,3 +120,8 @@ class ObservationSpec:
             padding = 0 if dtype is np.float32 or key == "action_mask" else low
             arrays[key] = np.full((batch, *shape), padding, dtype=dtype)
         return Observation(**arrays)
+
+
+def existing_slots(candidate_nodes: NDArray[np.int32]) -> int:
+    """How many candidate slots, up to the last that exists in any row, (rows, A, R), are used."""
+    return int(np.flatnonzero((candidate_nodes[:, :, 0] >= 0).any(axis=0))[-1]) + 1

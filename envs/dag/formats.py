@@ -27,8 +27,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
-from makespan.envs.core.files import parse_json, read_text, write_atomically
+from makespan.envs.core.files import csv_rows, parse_json, read_text, write_atomically
 from makespan.envs.dag.instance import MAX_TOTAL, MAX_VOLUME, TaskGraphInstance
+from makespan.envs.dag.pipeline import PipelineInstance
 from makespan.envs.dag.render import chrome_trace
 from makespan.envs.dag.solution import TaskGraphSolution
 
@@ -142,6 +143,8 @@ def _parse_json(text: str, name: str) -> TaskGraphInstance:
     data = parse_json(text, InstanceError)
     if isinstance(data, dict):
         data = {"name": name, **data}
+        if data.get("kind") == PipelineInstance.kind:
+            return PipelineInstance.from_dict(data).task_graph()
     return TaskGraphInstance.from_dict(data)
 
 
@@ -171,7 +174,7 @@ class _Line:
 
 
 def _parse_csv(text: str, name: str) -> TaskGraphInstance:
-    rows = enumerate(csv.reader(io.StringIO(text)), start=1)
+    rows = enumerate(csv_rows(text, InstanceError), start=1)
     lines = [_Line(number, [word.strip() for word in row]) for number, row in rows if any(row)]
     if not lines or lines[0].words[0].lower() != "task" or len(lines[0].words) < 2:
         raise InstanceError("line 1: expected the header 'task,<processor>,<processor>,...'")
@@ -280,9 +283,9 @@ def parse_wfformat(text: str, name: str, platform: Platform | None = None) -> Ta
         ]
     pairs: dict[tuple[str, str], None] = {}
     for task, entry in zip(names, tasks, strict=True):
-        for parent in entry.get("parents", []):
+        for parent in _related(entry, "parents", task):
             pairs[parent, task] = None
-        for child in entry.get("children", []):
+        for child in _related(entry, "children", task):
             pairs[task, child] = None
     written = {task: _files(entry, "output") for task, entry in zip(names, tasks, strict=True)}
     read = {task: _files(entry, "input") for task, entry in zip(names, tasks, strict=True)}
@@ -308,6 +311,16 @@ def _text(data: Any, field: str, where: str) -> str:
     value = data.get(field) if isinstance(data, dict) else None
     if not isinstance(value, str) or not value:
         raise InstanceError(f"{where}: {field}: found {reprlib.repr(value)}, expected text")
+    return value
+
+
+def _related(entry: dict[str, Any], field: str, task: str) -> list[str]:
+    """The parents or children of a task."""
+    value = entry.get(field, [])
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise InstanceError(
+            f"task {task!r}: {field}: found {reprlib.repr(value)}, expected a list of tasks"
+        )
     return value
 
 

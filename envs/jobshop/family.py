@@ -1,15 +1,11 @@
 """The job-shop family: its environments, and its record for the command lines."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from makespan.envs.core.env import SchedulingEnv
-from makespan.envs.core.errors import UsageError
+from makespan.envs.core.entry_points import EntryPoints, load_instances
 from makespan.envs.core.family import Family
-from makespan.envs.core.problem import FixedInstances, Generator
-from makespan.envs.core.vector_env import SchedulingVectorEnv
 from makespan.envs.jobshop.generator import FlexibleJobShopGenerator, JobShopGenerator
 from makespan.envs.jobshop.instance import JobShopInstance
 from makespan.envs.jobshop.kernel import DECODE_MODES, LOOKAHEAD_MODES
@@ -25,87 +21,10 @@ def load(source: InstanceSource) -> list[JobShopInstance]:
         InstanceError: for a broken or missing file.
         UnknownNameError: for a name that is neither a benchmark nor a file.
     """
-    if isinstance(source, JobShopInstance):
-        return [source]
-    if not isinstance(source, str | Path):
-        return list(source)
     from makespan.envs.jobshop.formats import read_instance
     from makespan.envs.jobshop.suites import load_instance
 
-    if isinstance(source, Path):
-        return [read_instance(source)]
-    path = Path(source)
-    looks_like_file = path.suffix or len(path.parts) > 1 or path.is_file()
-    return [read_instance(path) if looks_like_file else load_instance(source)]
-
-
-def _parts(
-    generator: type[JobShopGenerator] | type[FlexibleJobShopGenerator],
-    instance: InstanceSource | None,
-    decode: str,
-    lookahead: str,
-    options: dict[str, Any],
-) -> tuple[JobShopProblem, Generator[JobShopInstance]]:
-    """Problem and source of instances of an environment."""
-    if instance is None:
-        source = generator(**{"jobs": 10, "machines": 10, **options})
-        return JobShopProblem(source.largest, decode, lookahead), source
-    if options:
-        raise UsageError(f"{', '.join(sorted(options))}: not with a fixed instance")
-    instances = load(instance)
-    return JobShopProblem.for_instances(instances, decode, lookahead), FixedInstances(instances)
-
-
-def make_env(
-    generator: type[JobShopGenerator] | type[FlexibleJobShopGenerator] = JobShopGenerator,
-    instance: InstanceSource | None = None,
-    decode: str = "active",
-    lookahead: str = "none",
-    observation: Any = "graph",
-    illegal_action: Any = "terminate",
-    render_mode: str | None = None,
-    **options: Any,
-) -> SchedulingEnv[JobShopInstance]:
-    """``makespan/JobShop-v0`` and ``makespan/FlexibleJobShop-v0`` as single environments.
-
-    Args:
-        generator: of random instances, used when ``instance`` is None.
-        instance: fixed: a benchmark name, a file, an instance; or several instances to draw from.
-        decode: schedule-generation scheme, see :mod:`makespan.envs.jobshop.kernel`.
-        lookahead: trial schedules as features, see :mod:`makespan.envs.jobshop.kernel`.
-        observation, illegal_action, render_mode: see :class:`SchedulingEnv`.
-        options: of the generator, e.g. ``jobs=(6, 15), machines=10, durations=(1, 99)``.
-    """
-    problem, source = _parts(generator, instance, decode, lookahead, options)
-    return SchedulingEnv(problem, source, observation, illegal_action, render_mode)
-
-
-def make_vector_env(
-    num_envs: int,
-    generator: type[JobShopGenerator] | type[FlexibleJobShopGenerator] = JobShopGenerator,
-    instance: InstanceSource | None = None,
-    decode: str = "active",
-    lookahead: str = "none",
-    observation: Any = "graph",
-    illegal_action: Any = "terminate",
-    autoreset_mode: Any = "NextStep",
-    copy: bool = True,
-    render_mode: str | None = None,
-    **options: Any,
-) -> SchedulingVectorEnv:
-    """The same as native vector environments; arguments as for :func:`make_env`."""
-    problem, source = _parts(generator, instance, decode, lookahead, options)
-    return SchedulingVectorEnv(
-        num_envs, problem, source, observation, illegal_action, autoreset_mode, copy, render_mode
-    )
-
-
-make_flexible_env = partial(make_env, FlexibleJobShopGenerator)
-
-
-def make_flexible_vector_env(num_envs: int, **options: Any) -> SchedulingVectorEnv:
-    """``makespan/FlexibleJobShop-v0`` as a native vector environment."""
-    return make_vector_env(num_envs, FlexibleJobShopGenerator, **options)
+    return load_instances(source, JobShopInstance, read_instance, load_instance)
 
 
 def _draw(instance: Any, solution: Any, path: Path, **options: Any) -> None:
@@ -125,6 +44,18 @@ def make_problem(
     return JobShopProblem.for_instances(source, decode, lookahead)
 
 
+_OPTIONS: dict[str, tuple[str, ...]] = {
+    "decode": ("active", *(mode for mode in DECODE_MODES if mode != "active")),
+    "lookahead": LOOKAHEAD_MODES,
+}
+_SIZES = {"jobs": 10, "machines": 10}
+_ENTRY = EntryPoints(load, JobShopGenerator, make_problem, _OPTIONS, _SIZES)
+_FLEXIBLE_ENTRY = EntryPoints(load, FlexibleJobShopGenerator, make_problem, _OPTIONS, _SIZES)
+make_env, make_vector_env = _ENTRY.make_env, _ENTRY.make_vector_env
+make_flexible_env = _FLEXIBLE_ENTRY.make_env
+make_flexible_vector_env = _FLEXIBLE_ENTRY.make_vector_env
+
+
 def make_family() -> Family:
     """The record of the job-shop family."""
     from makespan.baselines.jobshop import POLICIES, SOLVERS
@@ -136,10 +67,7 @@ def make_family() -> Family:
         name="jobshop",
         env_ids=("makespan/JobShop-v0", "makespan/FlexibleJobShop-v0"),
         make_problem=make_problem,
-        problem_options={
-            "decode": ("active", *(m for m in DECODE_MODES if m != "active")),
-            "lookahead": LOOKAHEAD_MODES,
-        },
+        problem_options=_OPTIONS,
         generators={
             "jobshop": JobShopGenerator(jobs=(10, 20), machines=10),
             "flexible-jobshop": FlexibleJobShopGenerator(jobs=(10, 20), machines=(5, 10)),

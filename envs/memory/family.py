@@ -6,11 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from makespan.envs.core.env import SchedulingEnv
-from makespan.envs.core.errors import UsageError
+from makespan.envs.core.entry_points import EntryPoints, load_instances
 from makespan.envs.core.family import Family, Source
-from makespan.envs.core.problem import FixedInstances, Generator
-from makespan.envs.core.vector_env import SchedulingVectorEnv
 from makespan.envs.memory.generator import MemoryGenerator
 from makespan.envs.memory.instance import MemoryInstance
 from makespan.envs.memory.problem import OPTIONS, MemoryProblem
@@ -18,80 +15,24 @@ from makespan.envs.memory.problem import OPTIONS, MemoryProblem
 InstanceSource = MemoryInstance | Sequence[MemoryInstance] | str | Path
 
 
-def load(source: InstanceSource) -> list[MemoryInstance]:
+def load(source: InstanceSource, copy_model: str | None = None) -> list[MemoryInstance]:
     """Instances from a benchmark name, a file path, an instance, or several.
+
+    Args:
+        source: what to load.
+        copy_model: ``"static"`` or ``"dynamic"``; None: as each instance has it.
 
     Raises:
         InstanceError: for a broken or missing file.
         UnknownNameError: for a name that is neither a benchmark nor a file.
     """
-    if isinstance(source, MemoryInstance):
-        return [source]
-    if not isinstance(source, str | Path):
-        return list(source)
     from makespan.envs.memory.formats import read_instance
     from makespan.envs.memory.suites import load_instance
 
-    path = Path(source)
-    looks_like_file = path.suffix or len(path.parts) > 1 or path.is_file()
-    if isinstance(source, Path) or looks_like_file:
-        return [read_instance(path)]
-    return [load_instance(source)]
-
-
-def _parts(
-    instance: InstanceSource | None, options: dict[str, Any]
-) -> tuple[MemoryProblem, Generator[MemoryInstance]]:
-    """Problem and source of instances of an environment."""
-    physics = {name: options.pop(name) for name in OPTIONS if name in options}
-    if instance is None:
-        generator = MemoryGenerator(**options)
-        return MemoryProblem(generator.largest, **physics), generator
-    copy_model = options.pop("copy_model", None)
-    if options:
-        raise UsageError(f"{', '.join(sorted(options))}: not with a fixed instance")
-    instances = load(instance)
-    if copy_model is not None:
-        instances = [replace(given, copy_model=copy_model) for given in instances]
-    return MemoryProblem.for_instances(instances, **physics), FixedInstances(instances)
-
-
-def make_env(
-    instance: InstanceSource | None = None,
-    observation: Any = "graph",
-    illegal_action: Any = "terminate",
-    render_mode: str | None = None,
-    **options: Any,
-) -> SchedulingEnv[MemoryInstance]:
-    """``makespan/MemoryMapping-v0`` as a single environment.
-
-    Args:
-        instance: fixed: a benchmark name, a file, an instance; or several instances to draw from.
-            None: random programs.
-        observation, illegal_action, render_mode: see :class:`SchedulingEnv`.
-        options: ``copy_model``; ``placement``, ``lookahead``, ``copy_start``, ``strict`` of the
-            game, see :mod:`makespan.envs.memory.kernel`; without a fixed instance also those of
-            :class:`MemoryGenerator`, e.g. ``instructions=(20, 60), structure="unet"``.
-    """
-    problem, source = _parts(instance, options)
-    return SchedulingEnv(problem, source, observation, illegal_action, render_mode)
-
-
-def make_vector_env(
-    num_envs: int,
-    instance: InstanceSource | None = None,
-    observation: Any = "graph",
-    illegal_action: Any = "terminate",
-    autoreset_mode: Any = "NextStep",
-    copy: bool = True,
-    render_mode: str | None = None,
-    **options: Any,
-) -> SchedulingVectorEnv:
-    """The same as a native vector environment; arguments as for :func:`make_env`."""
-    problem, source = _parts(instance, options)
-    return SchedulingVectorEnv(
-        num_envs, problem, source, observation, illegal_action, autoreset_mode, copy, render_mode
-    )
+    instances = load_instances(source, MemoryInstance, read_instance, load_instance)
+    if copy_model is None:
+        return instances
+    return [replace(given, copy_model=copy_model) for given in instances]
 
 
 def make_problem(
@@ -120,6 +61,10 @@ def _from_module(text: str, training: bool = False) -> list[MemoryInstance]:
     program = trace_module(module, arguments, training=training, name=name)
     shares = CAPACITY_SHARES if share is None else (share,)
     return [program.on(hardware or SUITE_HARDWARE, share) for share in shares]
+
+
+_ENTRY = EntryPoints(load, MemoryGenerator, make_problem, OPTIONS, instance_options=("copy_model",))
+make_env, make_vector_env = _ENTRY.make_env, _ENTRY.make_vector_env
 
 
 def make_family() -> Family:

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from makespan.envs.core.errors import InstanceError, InvalidSolutionError
+from makespan.envs.core.errors import InstanceError, InvalidSolutionError, UnknownNameError
 from makespan.envs.core.files import parse_json, read_text, write_atomically
 from makespan.envs.memory.instance import MemoryInstance
 from makespan.envs.memory.solution import MemoryPlan
@@ -21,7 +21,7 @@ def read_instance(path: str | Path) -> MemoryInstance:
         if isinstance(data, dict) and "name" not in data:
             data = {**data, "name": path.stem}
         return MemoryInstance.from_dict(data)
-    except InstanceError as error:
+    except (InstanceError, UnknownNameError) as error:
         text = str(error)
         raise InstanceError(text if str(path) in text else f"{path}: {text}") from None
 

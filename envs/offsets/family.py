@@ -5,11 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from makespan.envs.core.env import SchedulingEnv
+from makespan.envs.core.entry_points import EntryPoints, load_instances
 from makespan.envs.core.errors import UsageError
 from makespan.envs.core.family import Family, Source
-from makespan.envs.core.problem import FixedInstances, Generator
-from makespan.envs.core.vector_env import SchedulingVectorEnv
 from makespan.envs.offsets.generator import OffsetGenerator
 from makespan.envs.offsets.instance import OffsetInstance
 from makespan.envs.offsets.kernel import DECODE_MODES
@@ -18,84 +16,24 @@ from makespan.envs.offsets.problem import OffsetProblem
 InstanceSource = OffsetInstance | Sequence[OffsetInstance] | str | Path
 
 
-def load(source: InstanceSource) -> list[OffsetInstance]:
+def load(source: InstanceSource, capacity: int | None = None) -> list[OffsetInstance]:
     """Instances from a suite's instance (``"cuts-3"``), a file path, an instance, or several.
+
+    Args:
+        source: what to load.
+        capacity: of the memory in bytes: a peak within it is as good as can be.
 
     Raises:
         InstanceError: for a broken or missing file.
         UnknownNameError: for a name that is neither an instance nor a file.
     """
-    if isinstance(source, OffsetInstance):
-        return [source]
-    if not isinstance(source, str | Path):
-        return list(source)
     from makespan.envs.offsets.formats import read_instance
     from makespan.envs.offsets.suites import load_instance
 
-    if isinstance(source, Path):
-        return [read_instance(source)]
-    path = Path(source)
-    looks_like_file = path.suffix or len(path.parts) > 1 or path.is_file()
-    return [read_instance(path) if looks_like_file else load_instance(source)]
-
-
-def _parts(
-    instance: InstanceSource | None, decode: str, capacity: int | None, options: dict[str, Any]
-) -> tuple[OffsetProblem, Generator[OffsetInstance]]:
-    """Problem and source of instances of an environment."""
-    if instance is None:
-        if capacity is not None:
-            raise UsageError("capacity: only with a fixed instance")
-        source = OffsetGenerator(**options)
-        return OffsetProblem(source.largest, decode), source
-    if options:
-        raise UsageError(f"{', '.join(sorted(options))}: not with a fixed instance")
-    instances = load(instance)
-    if capacity is not None:
-        instances = [replace(one, capacity=capacity) for one in instances]
-    return OffsetProblem.for_instances(instances, decode), FixedInstances(instances)
-
-
-def make_env(
-    instance: InstanceSource | None = None,
-    decode: str = "active",
-    capacity: int | None = None,
-    observation: Any = "graph",
-    illegal_action: Any = "terminate",
-    render_mode: str | None = None,
-    **options: Any,
-) -> SchedulingEnv[OffsetInstance]:
-    """``makespan/OffsetAllocation-v0`` as a single environment.
-
-    Args:
-        instance: fixed: a suite's instance, a file, an instance; or several instances to draw from.
-        decode: which buffers may be placed next and where, see
-            :mod:`makespan.envs.offsets.kernel`.
-        capacity: of the memory, for fixed instances: a peak within it is as good as can be.
-        observation, illegal_action, render_mode: see :class:`SchedulingEnv`.
-        options: of the generator, e.g. ``buffers=(100, 200), structure="cuts"``.
-    """
-    problem, source = _parts(instance, decode, capacity, options)
-    return SchedulingEnv(problem, source, observation, illegal_action, render_mode)
-
-
-def make_vector_env(
-    num_envs: int,
-    instance: InstanceSource | None = None,
-    decode: str = "active",
-    capacity: int | None = None,
-    observation: Any = "graph",
-    illegal_action: Any = "terminate",
-    autoreset_mode: Any = "NextStep",
-    copy: bool = True,
-    render_mode: str | None = None,
-    **options: Any,
-) -> SchedulingVectorEnv:
-    """The same as a native vector environment; arguments as for :func:`make_env`."""
-    problem, source = _parts(instance, decode, capacity, options)
-    return SchedulingVectorEnv(
-        num_envs, problem, source, observation, illegal_action, autoreset_mode, copy, render_mode
-    )
+    instances = load_instances(source, OffsetInstance, read_instance, load_instance)
+    if capacity is None:
+        return instances
+    return [replace(one, capacity=capacity) for one in instances]
 
 
 def _draw(instance: Any, solution: Any, path: Path, **options: Any) -> None:
@@ -123,6 +61,11 @@ def _read_with_capacity(text: str) -> list[OffsetInstance]:
     return [read_instance(path, capacity=int(capacity))]
 
 
+_OPTIONS = {"decode": DECODE_MODES}
+_ENTRY = EntryPoints(load, OffsetGenerator, make_problem, _OPTIONS, instance_options=("capacity",))
+make_env, make_vector_env = _ENTRY.make_env, _ENTRY.make_vector_env
+
+
 def make_family() -> Family:
     """The record of the offset-allocation family."""
     from makespan.baselines.offsets import POLICIES, SOLVERS
@@ -134,7 +77,7 @@ def make_family() -> Family:
         name="offsets",
         env_ids=("makespan/OffsetAllocation-v0",),
         make_problem=make_problem,
-        problem_options={"decode": DECODE_MODES},
+        problem_options=_OPTIONS,
         generators={"offsets": OffsetGenerator(buffers=(100, 200))},
         suites=SUITES,
         read_instance=read_instance,

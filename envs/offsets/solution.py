@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from makespan.envs.core.columns import column
 from makespan.envs.core.errors import InvalidSolutionError
 from makespan.envs.offsets.instance import MAX_VALUE, OffsetInstance
 
@@ -89,7 +90,7 @@ class OffsetSolution:
         if not isinstance(data.get("offsets"), list):
             found = reprlib.repr(data.get("offsets"))
             raise InvalidSolutionError([f"field 'offsets': found {found}, expected a list"])
-        return cls(np.asarray(data["offsets"]) if data["offsets"] else np.zeros(0, np.int64))
+        return cls(column(data["offsets"], "offsets"))
 
 
 def _wrong_by_themselves(instance: OffsetInstance, offsets: NDArray[np.int64]) -> Iterator[str]:

@@ -4,11 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from makespan.envs.core.env import SchedulingEnv
-from makespan.envs.core.errors import UsageError
+from makespan.envs.core.entry_points import EntryPoints, load_instances
 from makespan.envs.core.family import Family, Source
-from makespan.envs.core.problem import FixedInstances, Generator
-from makespan.envs.core.vector_env import SchedulingVectorEnv
 from makespan.envs.routing.generator import RoutingGenerator
 from makespan.envs.routing.instance import RoutingInstance
 from makespan.envs.routing.kernel import QUEUE_ORDERS, REWARDS
@@ -24,71 +21,10 @@ def load(source: InstanceSource) -> list[RoutingInstance]:
         InstanceError: for a broken or missing file.
         UnknownNameError: for a name that is neither an example nor a file.
     """
-    if isinstance(source, RoutingInstance):
-        return [source]
-    if not isinstance(source, str | Path):
-        return list(source)
     from makespan.envs.routing.examples import load_example
     from makespan.envs.routing.formats import read_instance
 
-    path = Path(source)
-    looks_like_file = path.suffix or len(path.parts) > 1 or path.is_file()
-    return [read_instance(path) if looks_like_file else load_example(str(source))]
-
-
-def _parts(
-    instance: InstanceSource | None, queue: str, reward: str, options: dict[str, Any]
-) -> tuple[RoutingProblem, Generator[RoutingInstance]]:
-    """Problem and source of instances of an environment."""
-    if instance is None:
-        source = RoutingGenerator(**{"num_requests": 200, "num_replicas": 4, **options})
-        return RoutingProblem(source.largest, queue, reward), source
-    if options:
-        raise UsageError(f"{', '.join(sorted(options))}: not with a fixed instance")
-    instances = load(instance)
-    return RoutingProblem.for_instances(instances, queue, reward), FixedInstances(instances)
-
-
-def make_env(
-    instance: InstanceSource | None = None,
-    queue: str = "fcfs",
-    reward: str = "integral",
-    observation: Any = "graph",
-    illegal_action: Any = "terminate",
-    render_mode: str | None = None,
-    **options: Any,
-) -> SchedulingEnv[RoutingInstance]:
-    """``makespan/LLMRouting-v0`` as a single environment.
-
-    Args:
-        instance: fixed: the name of an example, a file, an instance; or several to draw from.
-        queue: order of the queue at the replicas, see :mod:`makespan.envs.routing.replay`.
-        reward: how the cost is spread over decisions, see :mod:`makespan.envs.routing.kernel`.
-        observation, illegal_action, render_mode: see :class:`SchedulingEnv`.
-        options: of the generator, e.g. ``num_requests=(200, 400), num_replicas=8,
-            workload="mooncake"``.
-    """
-    problem, source = _parts(instance, queue, reward, options)
-    return SchedulingEnv(problem, source, observation, illegal_action, render_mode)
-
-
-def make_vector_env(
-    num_envs: int,
-    instance: InstanceSource | None = None,
-    queue: str = "fcfs",
-    reward: str = "integral",
-    observation: Any = "graph",
-    illegal_action: Any = "terminate",
-    autoreset_mode: Any = "NextStep",
-    copy: bool = True,
-    render_mode: str | None = None,
-    **options: Any,
-) -> SchedulingVectorEnv:
-    """The same as a native vector environment; arguments as for :func:`make_env`."""
-    problem, source = _parts(instance, queue, reward, options)
-    return SchedulingVectorEnv(
-        num_envs, problem, source, observation, illegal_action, autoreset_mode, copy, render_mode
-    )
+    return load_instances(source, RoutingInstance, read_instance, load_example)
 
 
 def _draw(instance: Any, solution: Any, path: Path, **options: Any) -> None:
@@ -108,6 +44,12 @@ def make_problem(
     return RoutingProblem.for_instances(source, queue, reward)
 
 
+_OPTIONS = {"queue": QUEUE_ORDERS, "reward": REWARDS}
+_SIZES = {"num_requests": 200, "num_replicas": 4}
+_ENTRY = EntryPoints(load, RoutingGenerator, make_problem, _OPTIONS, _SIZES)
+make_env, make_vector_env = _ENTRY.make_env, _ENTRY.make_vector_env
+
+
 def make_family() -> Family:
     """The record of the routing family."""
     from makespan.baselines.routing import POLICIES, SOLVERS
@@ -120,7 +62,7 @@ def make_family() -> Family:
         name="routing",
         env_ids=("makespan/LLMRouting-v0",),
         make_problem=make_problem,
-        problem_options={"queue": QUEUE_ORDERS, "reward": REWARDS},
+        problem_options=_OPTIONS,
         generators={"routing": RoutingGenerator(num_requests=(200, 400), num_replicas=(2, 10))},
         suites=SUITES,
         read_instance=read_instance,

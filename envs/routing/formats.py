@@ -98,11 +98,14 @@ def read_trace(path: str | Path) -> Trace:
     if text.lstrip()[:1] == "{":
         return _trace(path, _mooncake(path, text))
     rows = csv.DictReader(io.StringIO(text))
-    names = [(name or "").strip() for name in rows.fieldnames or []]
-    for columns, read in CSV_FORMS.items():
-        if set(columns) <= set(names):
-            rows.fieldnames = names
-            return _trace(path, read(path, rows))
+    try:
+        names = [(name or "").strip() for name in rows.fieldnames or []]
+        for columns, read in CSV_FORMS.items():
+            if set(columns) <= set(names):
+                rows.fieldnames = names
+                return _trace(path, read(path, rows))
+    except csv.Error as cause:
+        raise InstanceError(f"{path}, line {rows.line_num}: not CSV: {cause}") from None
     forms = " or ".join(", ".join(columns) for columns in CSV_FORMS)
     raise InstanceError(
         f"{path}, line 1: found the columns {', '.join(names) or 'none'}; expected {forms}; "

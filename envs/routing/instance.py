@@ -9,7 +9,7 @@ Source of the problem: Jain et al., Intelligent Router for LLM Workloads, arXiv 
 """
 
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, Self
@@ -73,12 +73,13 @@ class RoutingInstance(Instance):
         max_holds: how often a request may be held; 0 forbids holding.
         delay_s: between the decision and the arrival at the replica.
         stale_s: interval at which replicas report their state; 0: the router sees everything at
-        once. transfer_s: seconds to move the memory of one token from a prefill to a decode
-        replica. ttft_slo_s, tpot_slo_s: what a good time to first token and per output token is.
+            once.
+        transfer_s: seconds to move the memory of one token from a prefill to a decode replica.
+        ttft_slo_s, tpot_slo_s: what a good time to first token and per output token is.
 
     Raises:
         InstanceError: when any of this is violated; the message names field, index, found,
-        expected.
+            expected.
     """
 
     kind: ClassVar[str] = "llm-routing"
@@ -113,11 +114,17 @@ class RoutingInstance(Instance):
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
             raise InstanceError(f"name: found {reprlib.repr(self.name)}, expected text")
+        if not isinstance(self.kinds, Iterable):
+            raise InstanceError(f"kinds: found {self.kinds!r}, expected a name for each replica")
         object.__setattr__(self, "kinds", tuple(map(str, self.kinds)))
         for field in ("arrival", "engine"):
             object.__setattr__(self, field, _floats(getattr(self, field), field))
         for field in (*REQUEST_COLUMNS, "prefix_offsets", "prefixes", *_REPLICA_COLUMNS):
             object.__setattr__(self, field, _integers(getattr(self, field), field))
+        for field in ("block_tokens", "prefix_tokens", "max_holds", *_SECONDS, "prefix_cache"):
+            if np.ndim(getattr(self, field)):
+                found = reprlib.repr(getattr(self, field))
+                raise InstanceError(f"{field}: found {found}, expected one value")
         for field in ("block_tokens", "prefix_tokens", "max_holds"):
             value = _integers([getattr(self, field)], field)
             object.__setattr__(self, field, int(value[0]))

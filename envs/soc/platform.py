@@ -484,7 +484,10 @@ def _read_cluster(data: Any) -> Cluster:
     where = f"cluster {name!r}"
     points = tuple(
         (_integer(f, f"{where}: opp_mhz_mv", 1), _integer(v, f"{where}: opp_mhz_mv", 1))
-        for f, v in (_pair(p, f"{where}: opp_mhz_mv") for p in data.get("opp_mhz_mv", []))
+        for f, v in (
+            _pair(p, f"{where}: opp_mhz_mv")
+            for p in _list(data.get("opp_mhz_mv", []), f"{where}: opp_mhz_mv")
+        )
     )
     power = tuple(
         (int(f), tuple(_number(w, f"{where}: power_w") for w in _list(watts, f"{where}: power_w")))

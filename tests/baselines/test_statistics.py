@@ -12,6 +12,10 @@ from makespan.baselines.statistics import (
     compare_paired,
     geometric_mean,
     holm,
+    improvement,
+    interquartile_mean,
+    performance_profile,
+    stratified_interval,
 )
 
 
@@ -70,3 +74,32 @@ def test_geometric_mean():
     assert geometric_mean([1.0, 4.0]) == pytest.approx(2.0)
     assert math.isnan(geometric_mean([1.0, 0.0]))
     assert math.isnan(geometric_mean([]))
+
+
+def test_the_interquartile_mean_is_that_of_the_middle_half() -> None:
+    assert interquartile_mean([1000, 3, 2, 4, 5, 3, -50, 1]) == pytest.approx((2 + 3 + 3 + 4) / 4)
+
+
+def test_improvement_counts_ties_half() -> None:
+    assert improvement([1, 2, 3], [2, 2, 2]).tolist() == [1, 0.5, 0]
+
+
+def test_resampling_keeps_the_size_of_each_stratum() -> None:
+    # within a stratum all figures are equal, so no resample has another mean
+    values, strata = [1.0] * 5 + [9.0] * 3, ["small"] * 5 + ["large"] * 3
+    interval = stratified_interval(values, strata, lambda data: float(data.mean()))
+    assert interval == pytest.approx((4.0, 4.0))
+
+
+def test_a_stratified_interval_covers_the_statistic_and_has_no_meaning_for_one_instance() -> None:
+    values = np.random.default_rng(0).normal(5, 1, 60)
+    low, high = stratified_interval(values, ["a"] * 60, interquartile_mean)
+    assert low < interquartile_mean(values) < high
+    assert high - low < 1.0
+    assert np.isnan(stratified_interval([3.0], ["a"], interquartile_mean)).all()
+
+
+def test_a_performance_profile_is_a_staircase_up_to_all_instances() -> None:
+    gaps, shares = performance_profile([3, 1, 2, 2])
+    assert gaps.tolist() == [1, 2, 2, 3]
+    assert shares.tolist() == [0.25, 0.5, 0.75, 1.0]

@@ -238,9 +238,9 @@ def test_before_training_the_graph_has_no_say(encoder: str) -> None:
         ({"encoder": "gat"}, UnknownNameError, "unknown encoder 'gat'; did you mean gatv2"),
         ({"hidden": 18}, UsageError, "hidden: found 18, expected a multiple of 4"),
         ({"hidden": 20, "heads": 8}, UsageError, r"multiple of 4 and of heads \(8\)"),
-        ({"heads": 0}, UsageError, "heads: found 0, expected at least 1"),
-        ({"attention_layers": 0}, UsageError, "attention_layers: found 0, expected at least 1"),
-        ({"encoder_layers": 0}, UsageError, "encoder_layers: found 0, expected at least 1"),
+        ({"heads": 0}, UsageError, "heads: found 0, expected 1 to 64"),
+        ({"attention_layers": 0}, UsageError, "attention_layers: found 0, expected 1 to 64"),
+        ({"encoder_layers": 0}, UsageError, "encoder_layers: found 0, expected 1 to 64"),
     ],
 )
 def test_impossible_shapes_are_refused(

@@ -1,0 +1,52 @@
+"""Options of ``gymnasium.make``: the same rules in every family."""
+
+from pathlib import Path
+
+import gymnasium
+import pytest
+
+import makespan  # noqa: F401
+from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
+from makespan.envs.jobshop.family import make_env
+from makespan.envs.jobshop.formats import write_instance
+from makespan.envs.jobshop.generator import JobShopGenerator
+from makespan.envs.jobshop.suites import load_instance
+
+GENERATOR = JobShopGenerator(jobs=(2, 3), machines=2)
+
+
+@pytest.mark.parametrize(
+    "env_id", sorted(i for i in gymnasium.registry if i.startswith("makespan/"))
+)
+def test_a_mistyped_option_gets_the_close_matches(env_id: str) -> None:
+    with pytest.raises(UnknownNameError, match=r"unknown option 'instanze'.*instance"):
+        gymnasium.make(env_id, instanze="ta01")
+
+
+def test_options_that_exclude_each_other_are_named() -> None:
+    with pytest.raises(UsageError, match="jobs: not with a fixed instance"):
+        make_env("ta01", jobs=3)
+    with pytest.raises(UsageError, match="generator: not with a fixed instance"):
+        make_env("ta01", generator=GENERATOR)
+    with pytest.raises(UsageError, match="jobs: not with a generator"):
+        make_env(generator=GENERATOR, jobs=3)
+
+
+def test_instances_come_from_a_generator_a_name_a_file_or_objects(tmp_path: Path) -> None:
+    ta01 = load_instance("ta01")
+    path = tmp_path / "no_suffix"
+    write_instance(ta01, path)
+    for source in ("ta01", str(path), path, ta01, [ta01]):
+        env = make_env(source)
+        env.reset(seed=0)
+        assert env.unwrapped.instance.durations.tolist() == ta01.durations.tolist()
+    env = make_env(generator=GENERATOR)
+    env.reset(seed=0)
+    assert 2 <= env.unwrapped.instance.num_jobs <= 3
+
+
+def test_a_missing_file_is_not_taken_for_a_name() -> None:
+    with pytest.raises(InstanceError, match=r"missing\.txt"):
+        make_env("missing.txt")
+    with pytest.raises(UnknownNameError, match="ta001"):
+        make_env("ta001")
