@@ -154,7 +154,7 @@ def _settings(
             "validation": SUITES[f"{name}-validation"]()[: count // 2],
             "test": SUITES[name]()[:count],
         }
-        for name in RECIPES
+        for name in ("homogeneous", "heterogeneous", "memory", "prefix", "five-tasks")
     }
     fleets = {
         "azure": (azure, 4 * ["a100/llama-2-7b/1"], 0.8, 1.0),

@@ -72,18 +72,6 @@ RECIPES: Mapping[str, RoutingGenerator] = MappingProxyType(
             predictor="bucket",
             error=(0.2, 0.2),
         ),
-        # both
-        "heterogeneous-memory": RoutingGenerator(
-            num_requests=600,
-            num_replicas=6,
-            fleet="heterogeneous",
-            model="llama-2-7b",
-            workload="azure-conversation",
-            load=(1.1, 1.1),
-            memory=(0.15, 0.15),
-            predictor="bucket",
-            error=(0.2, 0.2),
-        ),
         # the setting of Jain et al., arXiv 2408.13510: about 20 requests a second on four V100
         "five-tasks": FIVE_TASKS,
         # the same doubled
