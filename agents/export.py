@@ -54,7 +54,8 @@ def export_policy(checkpoint: Path, out: Path) -> None:
         "global_features": data.data["features"]["global_features"],
     }
     buffer = io.BytesIO()
-    arrays: dict[str, Any] = {"about": np.array(json.dumps(about)), **weights}
+    prepared = _prepared(weights, policy["attention_layers"])
+    arrays: dict[str, Any] = {"about": np.array(json.dumps(about)), **prepared}
     np.savez(buffer, **arrays)
     write_atomically(out, buffer.getvalue())
 
@@ -86,6 +87,32 @@ def folded(w: dict[str, NDArray[np.float64]], layers: int) -> Weights:
     put("actor.first", "actor.1", "actor.0")
     put("actor.second", "actor.3")
     return {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in out.items()}
+
+
+def _prepared(w: Weights, layers: int) -> Weights:
+    """Folded weights with more done beforehand, for fewer calls of numpy in a decision.
+
+    Embeddings are only read through layer norms, which take their mean away: so what writes them
+    is centred here. The matrices after a norm get the square root of the width that :func:`_norm`
+    leaves out, those after an activation the half that :func:`_gelu` does.
+    """
+    w = {name: array.astype(np.float64) for name, array in w.items()}
+    names = [f"attention.{layer}" for layer in range(layers)]
+    root = len(w["whole"]) ** 0.5
+    for name in names:
+        for part in ("matrix", "bias"):
+            parts = (w.pop(f"{name}.query.{part}"), w.pop(f"{name}.key_value.{part}"))
+            w[f"{name}.in.{part}"] = np.concatenate(parts, axis=-1)
+    after_norm = ["actor.first", *(f"{n}.in" for n in names), *(f"{n}.first" for n in names)]
+    for name in ("token.scale", *(f"{name}.matrix" for name in after_norm)):
+        w[name] = root * w[name]
+    for name in ("token.first", "token.second", "actor.second", *(f"{n}.second" for n in names)):
+        w[f"{name}.matrix"] = w[f"{name}.matrix"] / 2
+    writers = ["global_input", "candidate_input", "token.second"]
+    writers += [f"{name}.{part}" for name in names for part in ("out", "second")]
+    for name in ("whole", *(f"{n}.{part}" for n in writers for part in ("matrix", "bias"))):
+        w[name] = w[name] - w[name].mean(axis=-1, keepdims=True)
+    return {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in w.items()}
 
 
 @dataclass(frozen=True)
@@ -122,67 +149,74 @@ class NumpyPolicy:
         """
         w = self.weights
         state = self._linear("global_input", _squash(whole))
-        x = self._linear("candidate_input", _squash(candidates))
-        x += state
-        y = _gelu(_norm(x) * w["token.scale"] + w["token.shift"])
-        x += self._linear("token.second", _gelu(self._linear("token.first", y)))
-        x = np.concatenate([x, (state + w["whole"])[None]])
+        x = np.empty((len(candidates) + 1, len(state)), dtype=np.float32)
+        tokens = x[:-1]
+        tokens[:] = self._linear("candidate_input", _squash(candidates))
+        tokens += state
+        np.add(state, w["whole"], out=x[-1])
+        y = _norm(tokens)
+        y *= w["token.scale"]
+        y += w["token.shift"]
+        tokens += self._linear("token.second", _gelu(self._linear("token.first", _gelu(y))))
         for layer in range(self.about["layers"]):
-            x = self._attend(f"attention.{layer}", x)
-        y = _gelu(self._linear("actor.first", _norm(x[:-1])))
+            self._attend(f"attention.{layer}", x)
+        y = _gelu(self._linear("actor.first", _norm(tokens)))
         return np.where(legal, self._linear("actor.second", y)[:, 0], np.float32(-np.inf))
 
     def _linear(self, name: str, x: NDArray[Any]) -> NDArray[Any]:
-        y = np.asarray(x @ self.weights[f"{name}.matrix"])
+        y: NDArray[Any] = np.dot(x, self.weights[f"{name}.matrix"])
         y += self.weights[f"{name}.bias"]
         return y
 
-    def _attend(self, name: str, x: NDArray[Any]) -> NDArray[Any]:
-        """Attention of all tokens to all, then the position-wise network."""
+    def _attend(self, name: str, x: NDArray[Any]) -> None:
+        """Add to ``x`` attention of all tokens to all, then the position-wise network."""
         heads = self.about["heads"]
         tokens, hidden = x.shape
-        normed = _norm(x)
-        query = self._linear(f"{name}.query", normed).reshape(tokens, heads, -1)
-        pair = self._linear(f"{name}.key_value", normed).reshape(tokens, 2 * heads, -1)
-        weight = query.transpose(1, 0, 2) @ pair[:, :heads].transpose(1, 2, 0)
+        parts = self._linear(f"{name}.in", _norm(x)).reshape(tokens, 3, heads, -1)
+        query, key, value = parts.transpose(1, 2, 0, 3)
+        weight = np.matmul(query, key.transpose(0, 2, 1))
         weight *= np.float32((hidden // heads) ** -0.5)
-        weight -= weight.max(axis=2, keepdims=True)
+        weight -= np.maximum.reduce(weight, axis=2, keepdims=True)
         np.exp(weight, out=weight)
-        weight /= weight.sum(axis=2, keepdims=True)
-        mixed = weight @ pair[:, heads:].transpose(1, 0, 2)
-        x = x + self._linear(f"{name}.out", mixed.transpose(1, 0, 2).reshape(tokens, hidden))
-        y = _gelu(self._linear(f"{name}.first", _norm(x)))
-        x += self._linear(f"{name}.second", y)
-        return x
+        mixed = np.matmul(weight, value)
+        mixed /= np.add.reduce(weight, axis=2, keepdims=True)
+        x += self._linear(f"{name}.out", mixed.transpose(1, 0, 2).reshape(tokens, hidden))
+        x += self._linear(f"{name}.second", _gelu(self._linear(f"{name}.first", _norm(x))))
 
 
 def _norm(x: NDArray[Any]) -> NDArray[Any]:
-    """Layer normalisation without scale and shift, with torch's epsilon."""
-    width = np.float32(x.shape[-1])
-    centred = np.asarray(x - np.add.reduce(x, axis=-1, keepdims=True) / width)
-    variance = np.einsum("ij,ij->i", centred, centred) / width
-    centred /= np.sqrt(variance + np.float32(1e-5))[:, None]
-    return centred
+    """Layer normalisation of centred rows, with torch's epsilon, over the root of the width."""
+    size = np.einsum("ij,ij->i", x, x)
+    size += np.float32(1e-5 * x.shape[1])
+    np.sqrt(size, out=size)
+    return np.asarray(x / size[:, None])
 
 
 def _squash(x: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(np.copysign(np.log1p(np.abs(x)), x))
 
 
+#: Coefficients of :func:`_gelu`, the highest power first: least squares on 0 to 8, refined until
+#: the largest error there was 3e-6.
+_GELU = tuple(
+    np.float32(c)
+    for c in (1.11908779e-6, -3.05810993e-5, -1.24861191e-4, 3.64682703e-2, 7.97828136e-1)
+)
+
+
 def _gelu(x: NDArray[Any]) -> NDArray[Any]:
-    """GELU, x Phi(x); the error function as in Abramowitz and Stegun 7.1.26, within 1.5e-7."""
-    size = np.abs(x)
-    t = size * np.float32(0.3275911 * 0.5**0.5)
-    t += 1
-    np.reciprocal(t, out=t)
-    series = t * np.float32(1.061405429 / 2)
-    for coefficient in (-1.453152027, 1.421413741, -0.284496736, 0.254829592):
-        series += np.float32(coefficient / 2)
-        series *= t
-    tail = np.exp(np.float32(-0.5) * size * size)  # of 1 - Phi
-    tail *= series
-    tail *= size
-    return np.asarray(np.maximum(x, 0) - tail)
+    """Twice GELU, ``x (1 + tanh(x p(x^2)))`` with a polynomial that makes it so within 6e-6."""
+    square = x * x
+    y = square * _GELU[0]
+    for coefficient in _GELU[1:-1]:
+        y += coefficient
+        y *= square
+    y += _GELU[-1]
+    y *= x
+    np.tanh(y, out=y)
+    y += 1
+    y *= x
+    return np.asarray(y)
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """LLM routing: speed, comparisons chosen on validation, sweeps, and the goodput curve.
 
     python benchmarks/routing.py speed
+    python benchmarks/routing.py decision
     python benchmarks/routing.py compare --azure conv.csv --mooncake conversation.jsonl
     python benchmarks/routing.py sweep --over load
     python benchmarks/routing.py goodput
@@ -13,22 +14,29 @@ Everything reported is validated. ``--policy FILE`` takes another checkpoint tha
 
 import dataclasses
 import statistics
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import tyro
 from numpy.typing import NDArray
 
+from makespan.agents import pretrained
+from makespan.agents.export import NumpyPolicy, export_policy
+from makespan.baselines.registry import parse_spec
 from makespan.baselines.routing import POLICIES
 from makespan.baselines.routing.goodput import goodput
+from makespan.baselines.routing.linear import LEARNT
 from makespan.baselines.statistics import bootstrap_interval
 from makespan.benchmarks.common import FOLDER, machine, print_table, write_results
 from makespan.envs.core.rollout import rollout
 from makespan.envs.routing.family import make_problem
 from makespan.envs.routing.formats import PARTS, read_trace, trace_windows
 from makespan.envs.routing.instance import Fleet, RoutingInstance
+from makespan.envs.routing.kernel import CANDIDATE_FEATURES, GLOBAL_FEATURES
 from makespan.envs.routing.suites import RECIPES, SUITES, TEST_SEED, draw
 from makespan.envs.routing.workloads import predict
 
@@ -39,12 +47,16 @@ PUBLISHED = (
     *("dynamo", "llm-d", "llumnix", "lmetric"),
 )
 OURS = ("marginal", "central-queue")
+#: Checkpoint of the shipped policy.
+SHIPPED = Path(pretrained.__file__).with_name("routing.safetensors")
 PACKAGES = ("makespan", "numpy", "numba", "torch")
 
 
 def policy(name: str, checkpoint: str) -> Any:
-    """A policy by name; ``pretrained`` from the given checkpoint, if any."""
-    return POLICIES[name](checkpoint=checkpoint) if name == "pretrained" else POLICIES[name]()
+    """A policy by its specification; ``pretrained`` from the given checkpoint, if any."""
+    spec = parse_spec(name)
+    options = {"checkpoint": checkpoint} if name == "pretrained" else spec.options
+    return POLICIES[spec.name](**options)
 
 
 def latencies(
@@ -106,11 +118,38 @@ def speed(requests: int = 3000, rounds: int = 5) -> None:
     write_results("routing_speed", rows, machine(PACKAGES))
 
 
+def decision(policy: str = "", replicas: int = 4, rounds: int = 2000) -> None:
+    """Microseconds of CPU time for a decision of the exported policy, median of ten parts.
+
+    Args:
+        policy: checkpoint; empty for the shipped one.
+        replicas: to choose among.
+        rounds: decisions of a part.
+    """
+    rng = np.random.default_rng(0)
+    legal = np.ones(1 + replicas, dtype=np.bool_)
+    candidates = rng.random((1 + replicas, len(CANDIDATE_FEATURES))).astype(np.float32)
+    whole = rng.random(len(GLOBAL_FEATURES)).astype(np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "policy.npz"
+        export_policy(Path(policy) if policy else SHIPPED, file)
+        scores = NumpyPolicy.load(file).scores
+    parts = []
+    for _ in range(10):
+        started = time.process_time()
+        for _ in range(rounds):
+            scores(candidates, whole, legal)
+        parts.append((time.process_time() - started) / rounds * 1e6)
+    rows = [{"replicas": replicas, "us": statistics.median(parts)}]
+    print_table("CPU time of a decision, numpy alone", rows)
+    write_results("routing_decision", rows, machine(PACKAGES))
+
+
 def _settings(
     azure: str, mooncake: str, count: int, requests: int
 ) -> Mapping[str, Mapping[str, Any]]:
     """Validation and test instances by the name of the setting."""
-    settings = {
+    settings: dict[str, dict[str, list[RoutingInstance]]] = {
         name: {
             "validation": SUITES[f"{name}-validation"]()[: count // 2],
             "test": SUITES[name]()[:count],
@@ -125,7 +164,7 @@ def _settings(
             0.8,
             0.5,
         ),
-        "mooncake": (mooncake, 8 * ["a100/llama-3.1-8b/1"], 0.8, 1.0),
+        "mooncake": (mooncake, 4 * ["a100/llama-3.1-8b/1"], 0.8, 1.0),
     }
     for name, (file, presets, load, memory) in fleets.items():
         if not file:
@@ -133,17 +172,14 @@ def _settings(
         trace, fleet = read_trace(file), Fleet.of(presets, kv_share=memory)
         settings[name] = {
             part: trace_windows(
-                trace.during(*share, name=f"{name}-{part}"),
+                trace.during(*PARTS[part], name=f"{name}-{part}"),
                 fleet,
                 requests=requests,
                 windows=windows,
                 load=load,
                 prefix_cache=any(trace.prefixes),
             )
-            for part, share, windows in (
-                ("validation", PARTS["train"], count // 2),
-                ("test", (PARTS["validation"][0], PARTS["test"][1]), count),
-            )
+            for part, windows in (("validation", count // 2), ("test", count))
         }
     return settings
 
@@ -153,7 +189,7 @@ def compare(
     mooncake: str = "",
     policy: str = "",
     count: int = 24,
-    requests: int = 400,
+    requests: int = 60,
     settings: tuple[str, ...] = (),
 ) -> None:
     """The trained policy against the best published heuristic, chosen on validation.
@@ -175,18 +211,23 @@ def compare(
         }
         best = min(scores, key=scores.__getitem__)
         test = parts["test"]
-        found = {
-            rule: latencies(test, rule, policy)
-            for rule in ("round-robin", best, *OURS, "pretrained")
-        }
-        learnt = found["pretrained"]
-        row = {"setting": name, "windows": len(test), "best heuristic": best}
-        row |= {f"{rule} s": float(found[rule][:, 0].mean()) for rule in ("round-robin", *OURS)}
-        row |= {"best s": float(found[best][:, 0].mean()), "policy s": float(learnt[:, 0].mean())}
-        row["lower than best %"] = reduction(learnt[:, 0], found[best][:, 0])
-        row["than central-queue %"] = reduction(learnt[:, 0], found["central-queue"][:, 0])
-        row["than round-robin %"] = reduction(learnt[:, 0], found["round-robin"][:, 0])
-        row["episode, than round-robin %"] = reduction(learnt[:, 1], found["round-robin"][:, 1])
+        found = {rule: latencies(test, rule) for rule in ("round-robin", *OURS)}
+        found["best"] = latencies(test, best)
+        found["pretrained"] = latencies(test, "pretrained", policy)
+        if name in LEARNT:
+            found["linear"] = latencies(test, f"linear:weights={name}")
+        row: dict[str, Any] = {"setting": name, "windows": len(test), "best heuristic": best}
+        row |= {f"{rule} s": "" for rule in ("best", "round-robin", *OURS, "pretrained", "linear")}
+        row |= {f"{rule} s": float(values[:, 0].mean()) for rule, values in found.items()}
+        for learnt in ("pretrained", "linear"):
+            for measure, other in (
+                *((0, rule) for rule in ("best", "central-queue", "round-robin")),
+                (1, "round-robin"),
+            ):
+                text = f"{learnt}{' episode' * measure} lower than {other} %"
+                row[text] = ""
+                if learnt in found:
+                    row[text] = reduction(found[learnt][:, measure], found[other][:, measure])
         rows.append(row)
         print(row, flush=True)
     about = {**machine(PACKAGES), "policy": policy or "shipped"}
@@ -271,5 +312,5 @@ _policy = policy
 
 if __name__ == "__main__":
     tyro.extras.subcommand_cli_from_dict(
-        {"speed": speed, "compare": compare, "sweep": sweep, "goodput": curve}
+        {"speed": speed, "decision": decision, "compare": compare, "sweep": sweep, "goodput": curve}
     )

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from makespan.baselines.routing.exact import BruteForce, Clairvoyant
+from makespan.baselines.routing.linear import LinearPolicy
 from makespan.baselines.routing.rules import RULES, RandomChoices, RulePolicy
 from makespan.envs.core.observation import ObservationSpec
 
@@ -28,6 +29,7 @@ POLICIES: Mapping[str, Callable[..., Any]] = {
     **{rule: partial(RulePolicy, rule) for rule in RULES},
     "random": partial(RandomChoices, 1),
     "power-of-two": partial(RandomChoices, 2),
+    "linear": LinearPolicy,
     "pretrained": _trained,
 }
 SOLVERS: Mapping[str, Callable[..., Any]] = {

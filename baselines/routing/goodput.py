@@ -37,7 +37,8 @@ def attained(
 ) -> float:
     """Share of requests within their objectives when they arrive ``factor`` times faster."""
     faster = [scaled(instance, factor) for instance in instances]
-    problem = RoutingProblem.for_instances(faster, queue)
+    options = {**getattr(policy, "requires", {}), "queue": queue}
+    problem = RoutingProblem.for_instances(faster, **options)
     solutions = rollout(problem, faster, policy, np.random.default_rng(0))
     met = []
     for instance, solution in zip(faster, solutions, strict=True):

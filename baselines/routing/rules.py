@@ -37,8 +37,7 @@ class View(NamedTuple):
     own: NDArray[np.float64]  # (D, R) predicted latency from now
     first_token: NDArray[np.float64]  # (D, R) predicted time to first token from now
     need: NDArray[np.float64]  # (D, R) blocks of the prompt
-    whole: NDArray[np.float64]  # (D, R) blocks that prompt and predicted response still need
-    queued: NDArray[np.float64]  # (D, R) blocks of the prompts not processed there
+    room: NDArray[np.float64]  # (D, R) blocks left with all queued and the whole request admitted
     prompt: NDArray[np.float64]  # (D, 1) of the request
     client: NDArray[np.int64]  # (D, 1) of the request
     released: NDArray[np.int64]  # (D, 1) requests sent so far
@@ -66,10 +65,7 @@ def view(state: State, rows: NDArray[np.int64], legal: NDArray[np.bool_]) -> Vie
         own=figures[:, :, kernel.V_OWN],
         first_token=figures[:, :, kernel.V_FIRST],
         need=figures[:, :, kernel.V_NEED],
-        whole=figures[:, :, kernel.V_NEED]
-        + (state.predicted[rows, request, None] - figures[:, :, kernel.V_OVERLAP])
-        / state.units[rows, kernel.BLOCK_TOKENS, None],
-        queued=figures[:, :, kernel.V_PENDING] / state.units[rows, kernel.BLOCK_TOKENS, None],
+        room=figures[:, :, kernel.V_ROOM],
         prompt=state.prompt[rows, request, None].astype(np.float64),
         client=state.client[rows, request, None],
         released=state.router[rows, kernel.RELEASED, None],
@@ -83,7 +79,7 @@ def _requests(v: View) -> NDArray[np.float64]:
 
 def _full(v: View) -> NDArray[np.bool_]:
     """(D, R) whether memory is too short for what waits there, the prompt and its response."""
-    return np.asarray((1 - v.used) * v.blocks < v.whole + v.queued)
+    return np.asarray(v.room < 0)
 
 
 def _extreme(v: View, values: NDArray[np.float64]) -> tuple[Any, Any]:

@@ -355,6 +355,7 @@ def trace_windows(
             part.output,
             fleet,
             predicted=predict(part.output, predictor, error, rng),
+            max_tokens=int(kept.output.max()),
             client=part.client,
             prefixes=part.prefixes,
             name=name,

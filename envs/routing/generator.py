@@ -136,6 +136,7 @@ class RoutingGenerator:
             requests.output,
             fleet,
             predicted=predict(requests.output, predictor, error, rng),
+            max_tokens=stream.limits(memory)[1],
             client=requests.client,
             prefixes=requests.prefixes,
             name=f"{name}-{count}x{replicas}",

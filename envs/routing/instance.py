@@ -51,6 +51,8 @@ class RoutingInstance(Instance):
         prompt: (n,) int32, tokens of the prompt, at least 1.
         output: (n,) int32, tokens of the response, at least 1; hidden from policies.
         predicted: (n,) int32, what the router believes ``output`` to be, at least 1.
+        max_tokens: (n,) int32, the limit of the response that the caller or the model sets, at
+            least ``output``; a request may only go where its prompt and this fit into the memory.
         client: (n,) int32, who sent it, from 0; the key of session affinity and of fairness.
         priority: (n,) int32; the higher goes first in the queue of a replica.
         prefix_offsets: (n + 1,) int32; request i has the prefix blocks
@@ -86,6 +88,7 @@ class RoutingInstance(Instance):
     prompt: NDArray[np.int32]
     output: NDArray[np.int32]
     predicted: NDArray[np.int32]
+    max_tokens: NDArray[np.int32]
     client: NDArray[np.int32]
     priority: NDArray[np.int32]
     prefix_offsets: NDArray[np.int32]
@@ -116,7 +119,7 @@ class RoutingInstance(Instance):
         object.__setattr__(self, "kinds", tuple(map(str, self.kinds)))
         for field in ("arrival", "engine"):
             object.__setattr__(self, field, _floats(getattr(self, field), field))
-        for field in (*_REQUEST_COLUMNS, "prefix_offsets", "prefixes", *_REPLICA_COLUMNS):
+        for field in (*REQUEST_COLUMNS, "prefix_offsets", "prefixes", *_REPLICA_COLUMNS):
             object.__setattr__(self, field, _integers(getattr(self, field), field))
         for field in ("block_tokens", "prefix_tokens", "max_holds", *_SECONDS, "prefix_cache"):
             if np.ndim(getattr(self, field)):
@@ -139,6 +142,7 @@ class RoutingInstance(Instance):
         replicas: "Fleet",
         *,
         predicted: ArrayLike | None = None,
+        max_tokens: ArrayLike | int | None = None,
         client: ArrayLike | None = None,
         priority: ArrayLike | None = None,
         prefixes: Sequence[Sequence[int]] | None = None,
@@ -151,6 +155,9 @@ class RoutingInstance(Instance):
             arrival, prompt, output: (n,) see above.
             replicas: the fleet, e.g. of :meth:`Fleet.of`.
             predicted: (n,) response lengths as the router sees them; the true ones when None.
+            max_tokens: (n,), or one limit for all, which is lowered where prompt and limit exceed
+                the memory of the smallest replica that takes every request; None: the longest
+                response is the limit.
             client, priority: (n,); zeros when None.
             prefixes: for each request the ids of its prefix blocks; none when None.
             name: a label.
@@ -159,12 +166,15 @@ class RoutingInstance(Instance):
         count = len(np.asarray(arrival))
         lists = [[] for _ in range(count)] if prefixes is None else prefixes
         nothing = np.zeros(count, dtype=np.int32)
+        if max_tokens is None or np.ndim(max_tokens) == 0:
+            max_tokens = _limits(max_tokens, prompt, output, replicas, options)
         return cls(
             name=name,
             arrival=np.asarray(arrival),
             prompt=np.asarray(prompt),
             output=np.asarray(output),
             predicted=np.asarray(output if predicted is None else predicted),
+            max_tokens=np.asarray(max_tokens),
             client=nothing if client is None else np.asarray(client),
             priority=nothing if priority is None else np.asarray(priority),
             prefix_offsets=np.concatenate([[0], np.cumsum([len(ids) for ids in lists])]),
@@ -178,6 +188,13 @@ class RoutingInstance(Instance):
         self._check_lengths()
         for field, low in (("prompt", 1), ("output", 1), ("predicted", 1), ("client", 0)):
             _check_range(field, getattr(self, field), low, MAX_COUNT)
+        short = np.flatnonzero(self.max_tokens < self.output)
+        if len(short):
+            i = int(short[0])
+            raise InstanceError(
+                f"max_tokens[{i}]: found {self.max_tokens[i]}, expected at least the response of "
+                f"{self.output[i]} tokens"
+            )
         _check_range("priority", self.priority, -MAX_COUNT, MAX_COUNT)
         for field, low in (("kv_blocks", 1), ("token_budget", 1), ("max_batch", 1)):
             _check_range(field, getattr(self, field), low, MAX_COUNT)
@@ -194,7 +211,7 @@ class RoutingInstance(Instance):
             raise InstanceError(
                 f"found {count} requests and {replicas} replicas, expected at least one of each"
             )
-        for field in _REQUEST_COLUMNS:
+        for field in REQUEST_COLUMNS:
             if getattr(self, field).shape != (count,):
                 shape = getattr(self, field).shape
                 raise InstanceError(f"{field}: found the shape {shape}, expected ({count},)")
@@ -286,14 +303,15 @@ class RoutingInstance(Instance):
         for roles in ((UNIFIED, PREFILL), (UNIFIED, DECODE)):
             able = np.isin(self.role, roles)
             usable = int((self.kv_blocks - self.watermark_blocks)[able].max(initial=0))
-            blocks = -(-(self.prompt.astype(np.int64) + self.output) // self.block_tokens)
+            blocks = -(-(self.prompt.astype(np.int64) + self.max_tokens) // self.block_tokens)
             large = np.flatnonzero(blocks > usable)
             if len(large):
                 i = int(large[0])
                 raise InstanceError(
-                    f"request {i}: its prompt of {self.prompt[i]} and response of {self.output[i]} "
-                    f"tokens need {blocks[i]} blocks, the largest replica has {usable} above its "
-                    "watermark; leave the request out or give replicas more memory"
+                    f"request {i}: its prompt of {self.prompt[i]} and response of at most "
+                    f"{self.max_tokens[i]} tokens need {blocks[i]} blocks, the largest replica has "
+                    f"{usable} above its watermark; leave the request out or give replicas more "
+                    "memory"
                 )
 
     @property
@@ -346,7 +364,8 @@ class RoutingInstance(Instance):
         return (self.num_requests - 1) / span / float(rates.sum())
 
 
-_REQUEST_COLUMNS = ("prompt", "output", "predicted", "client", "priority")
+#: Columns of whole numbers with one entry a request.
+REQUEST_COLUMNS = ("prompt", "output", "predicted", "max_tokens", "client", "priority")
 _REPLICA_COLUMNS = ("kv_blocks", "token_budget", "max_batch", "role")
 _SECONDS = (
     "watermark",
@@ -403,6 +422,21 @@ class Fleet(NamedTuple):
             max_batch=np.full(count, max_batch),
             role=np.zeros(count, dtype=np.int64) if roles is None else np.asarray(roles),
         )
+
+
+def _limits(
+    most: Any, prompt: ArrayLike, output: ArrayLike, fleet: Fleet, options: dict[str, Any]
+) -> NDArray[np.int64]:
+    """(n,) the limit ``most`` on responses, lowered to what memory takes, see ``build``."""
+    prompts = _integers(prompt, "prompt").astype(np.int64)
+    outputs = _integers(output, "output")
+    watermark = options.get("watermark", RoutingInstance.watermark)
+    blocks = fleet.kv_blocks - np.floor(watermark * fleet.kv_blocks).astype(np.int64)
+    context = blocks * options.get("block_tokens", RoutingInstance.block_tokens)
+    needed = (prompts + outputs).max(initial=0)
+    takes_all = context[context >= needed]
+    limit = outputs.max(initial=1) if most is None else most
+    return np.asarray(np.minimum(limit, (takes_all.min() if len(takes_all) else needed) - prompts))
 
 
 def _check_range(field: str, values: NDArray[Any], low: int, high: int) -> None:

@@ -115,6 +115,9 @@ CANDIDATE_FEATURES = (
     "drain_relative",
     "progress_wait",  # of hold: share of the holds used
     "legal",
+    "room",  # share of the memory left when all queued there and the request have been admitted
+    "fits",  # 1 when that is not negative; of hold: when some replica has room
+    "pending",  # prompt tokens not processed there / token budget / 8; of hold: the least
 )
 GLOBAL_FEATURES = (
     "held",  # requests at the router / 8
@@ -134,6 +137,10 @@ GLOBAL_FEATURES = (
     "speed_range",  # slowest over fastest replica, minus 1
     "replicas",  # / 8
     "idle_share",  # replicas with nothing to do
+    "held_need",  # memory that the held requests need / all memory
+    "held_shorter_need",  # the same of those with a shorter predicted latency alone
+    "held_shorter",  # number of those / 8
+    "hold",  # time until a held request is offered again
 )
 
 #: Columns of ``limits``.
@@ -212,7 +219,8 @@ NOW, INTEGRAL, CREDIT, NEXT_REPORT, SPENT = range(5)
     V_OWN,
     V_FIRST,
     V_NEED,  # blocks of the request's prompt
-) = range(16)
+    V_ROOM,  # blocks left when all queued and the request, whole as predicted, have been admitted
+) = range(17)
 _NEVER = np.inf
 
 
@@ -228,6 +236,7 @@ class State(NamedTuple):
     prompt: NDArray[np.int64]  # (B, N)
     output: NDArray[np.int64]  # (B, N)
     predicted: NDArray[np.int64]  # (B, N)
+    max_tokens: NDArray[np.int64]  # (B, N) limit of the response
     client: NDArray[np.int64]  # (B, N)
     priority: NDArray[np.int64]  # (B, N)
     prefix_offsets: NDArray[np.int64]  # (B, N + 1)
@@ -276,7 +285,7 @@ class State(NamedTuple):
     entry_left: NDArray[np.int64]  # (B, R, E) prompt tokens left
     entry_rest: NDArray[np.int64]  # (B, R, E) predicted tokens left
     entry_context: NDArray[np.int64]  # (B, R, E) tokens in memory
-    figures: NDArray[np.float64]  # (B, R, 16)
+    figures: NDArray[np.float64]  # (B, R, 17)
     drain: NDArray[np.float64]  # (B, R)
     estimate: NDArray[np.float64]  # (B, N) least marginal cost when last decided about
     # scratch of the projection
@@ -1151,7 +1160,7 @@ def _look(state, row):
     i = router[DECISION]
     block = state.units[row, BLOCK_TOKENS]
     stale = state.seconds[row, STALE_S] > 0
-    whole = (state.prompt[row, i] + state.output[row, i] + block - 1) // block
+    whole = (state.prompt[row, i] + state.max_tokens[row, i] + block - 1) // block
     for r in range(state.sizes[row, 1]):
         if state.load[row, r, DIRTY] and not stale:
             _write_report(state, row, r)
@@ -1173,6 +1182,8 @@ def _look(state, row):
         view[V_OVERLAP] = overlap
         left = 0 if router[MOVING] else state.prompt[row, i] - overlap
         view[V_NEED] = (state.prompt[row, i] + block - 1) // block
+        queued = (report[R_PENDING] + state.predicted[row, i] - overlap) / block
+        view[V_ROOM] = limits[BLOCKS] - report[R_USED] - view[V_NEED] - queued
         rest = _rest_at(state, row, r, i, state.generated[row, i])
         context = state.prompt[row, i] - left
         total, _, first, completion = _project(state, row, r, i, left, rest, context)
@@ -1230,6 +1241,7 @@ def _observe(state, observation, row):
             peak_min = min(peak_min, _peak(state, row, r, whole))
             drain_min = min(drain_min, state.drain[row, r])
             overlap_max = max(overlap_max, view[r, V_OVERLAP])
+    room_max, pending_min = -1e5, 1e5
     node_state = observation.node_state[row]
     mask = observation.action_mask[row]
     prompt = state.prompt[row, i]
@@ -1268,6 +1280,13 @@ def _observe(state, observation, row):
         c[24] = _bounded(state.drain[row, r] * unit)
         c[25] = _bounded((state.drain[row, r] - drain_min) * unit)
         c[27] = legal
+        room = view[r, V_ROOM] / view[r, V_BLOCKS]
+        c[28] = _bounded(room)
+        c[29] = room >= 0
+        c[30] = _bounded(view[r, V_PENDING] / limits[BUDGET] / 8)
+        if legal:
+            room_max = max(room_max, room)
+            pending_min = min(pending_min, c[30])
         node = node_state[2 + r]
         node[0] = c[12]
         node[1] = _bounded(view[r, V_WAITING] / 16)
@@ -1282,6 +1301,9 @@ def _observe(state, observation, row):
     c[8] = _bounded(first_min * unit)
     c[26] = state.holds[row, i] / max(state.units[row, MAX_HOLDS], 1)
     c[27] = can_hold
+    c[28] = room_max
+    c[29] = room_max >= 0
+    c[30] = pending_min
     node_state[0, 1] = _bounded(router[NUM_HELD] / 16)
     g = observation.globals[row]
     g[0] = _bounded(router[NUM_HELD] / 8)
@@ -1301,6 +1323,29 @@ def _observe(state, observation, row):
     g[14] = speed_max / speed_min - 1
     g[15] = replicas / 8
     g[16] = idle / replicas
+    _observe_held(state, row, i, g, unit)
+
+
+@_inner
+def _observe_held(state, row, i, g, unit):
+    """The last of the global features: what else is held, and how long a hold is."""
+    alone = _alone(state, row, i)
+    need, shorter_need, shorter = 0, 0, 0
+    j = state.router[row, HELD_HEAD]
+    while j >= 0:
+        tokens = state.prompt[row, j] + state.predicted[row, j]
+        need += tokens
+        if _alone(state, row, j) < alone:
+            shorter_need += tokens
+            shorter += 1
+        j = state.link[row, j]
+    memory = 0
+    for r in range(state.sizes[row, 1]):
+        memory += state.limits[row, r, BLOCKS] * state.units[row, BLOCK_TOKENS]
+    g[17] = _bounded(need / memory)
+    g[18] = _bounded(shorter_need / memory)
+    g[19] = _bounded(shorter / 8)
+    g[20] = _bounded(state.seconds[row, HOLD_S] * unit)
 
 
 @_inner

@@ -12,7 +12,7 @@ from makespan.envs.core.observation import Observation, ObservationSpec
 from makespan.envs.routing import kernel
 from makespan.envs.routing.bounds import latency_alone
 from makespan.envs.routing.hardware import iteration_time
-from makespan.envs.routing.instance import RoutingInstance, Sizes
+from makespan.envs.routing.instance import REQUEST_COLUMNS, RoutingInstance, Sizes
 from makespan.envs.routing.kernel import State
 from makespan.envs.routing.solution import RoutingSolution
 
@@ -110,7 +110,7 @@ class RoutingProblem(CompiledProblem[RoutingInstance]):
             "entry_left": ((*per_replica, entries), whole),
             "entry_rest": ((*per_replica, entries), whole),
             "entry_context": ((*per_replica, entries), whole),
-            "figures": ((*per_replica, 16), floats),
+            "figures": ((*per_replica, 17), floats),
             "drain": (per_replica, floats),
             "trial_finish": ((batch, entries + 1), whole),
             "trial_context": ((batch, entries + 1), whole),
@@ -131,7 +131,7 @@ class RoutingProblem(CompiledProblem[RoutingInstance]):
             raise InstanceError(problem)
         n, replicas = instance.num_requests, instance.num_replicas
         state.sizes[row] = (n, replicas, instance.sizes.clients, instance.sizes.prefixes)
-        for field in ("arrival", "prompt", "output", "predicted", "client", "priority"):
+        for field in ("arrival", *REQUEST_COLUMNS):
             getattr(state, field)[row, :n] = getattr(instance, field)
         state.prefix_offsets[row, : n + 1] = instance.prefix_offsets
         state.prefixes[row, : len(instance.prefixes)] = instance.prefixes

@@ -29,6 +29,8 @@ FIVE_TASKS = RoutingGenerator(
     memory=(1.0, 1.0),
     predictor="bucket",
     error=(0.2085, 0.2085),
+    hold_s=1.0,  # the router of the paper may hold for as long as it likes
+    max_holds=60,
 )
 
 #: Recipes by name.

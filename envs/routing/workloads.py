@@ -70,10 +70,13 @@ class Workload:
     turns: float = 0.0
     longest: tuple[int, int] = (8192, 1024)
 
+    def limits(self, memory: int) -> tuple[int, int]:
+        """Most tokens of a prompt and of a response when a replica holds ``memory`` tokens."""
+        return min(self.longest[0], memory // 4), min(self.longest[1], max(memory // 12, 1))
+
     def draw(self, rng: np.random.Generator, count: int, memory: int) -> Requests:
         """``count`` requests, each of which fits into ``memory`` tokens three times."""
-        most_prompt = min(self.longest[0], memory // 4)
-        most_output = min(self.longest[1], max(memory // 12, 1))
+        most_prompt, most_output = self.limits(memory)
         task = rng.integers(len(self.tasks), size=count)
         prompt, output = (np.empty(count, dtype=np.int64) for _ in range(2))
         for number, (prompts, outputs) in enumerate(self.tasks):

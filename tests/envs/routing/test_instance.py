@@ -46,11 +46,19 @@ def test_it_survives_json() -> None:
         ({"replicas": simple_fleet(2, roles=[PREFILL, PREFILL])}, "expected both"),
         ({"replicas": simple_fleet(2, roles=[DECODE, DECODE])}, "expected both"),
         ({"arrival": [], "prompt": [], "output": []}, "found 0 requests"),
+        ({"max_tokens": [2, 4]}, r"max_tokens\[0\]: found 2, expected at least the response of 3"),
     ],
 )
 def test_what_is_wrong_is_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InstanceError, match=message):
         build(**options)
+
+
+def test_a_limit_of_responses_is_lowered_to_what_memory_takes() -> None:
+    """100 blocks of 16 tokens, one of them below the watermark: 1584 tokens."""
+    assert build().max_tokens.tolist() == [4, 4]
+    instance = build(prompt=[10, 1500], max_tokens=100)
+    assert instance.max_tokens.tolist() == [100, 84]
 
 
 def test_an_unknown_preset_lists_close_ones() -> None:

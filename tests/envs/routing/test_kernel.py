@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from makespan.baselines.random import RandomPolicy
 from makespan.envs.core.rollout import rollout
 from makespan.envs.routing import kernel
-from makespan.envs.routing.examples import ALONE, EIGHT, example
+from makespan.envs.routing.examples import ALONE, EIGHT, example, simple_fleet
 from makespan.envs.routing.generator import RoutingGenerator
 from makespan.envs.routing.instance import DECODE, PREFILL, RoutingInstance
 from makespan.envs.routing.problem import RoutingProblem
@@ -358,7 +358,8 @@ def test_a_policy_sees_nothing_of_true_lengths(seed: int) -> None:
     rng = np.random.default_rng(seed)
     count = int(rng.integers(2, 12))
     requests = [(0.001 * i, int(rng.integers(1, 90)), 500) for i in range(count)]
-    instance = example("hidden", requests, replicas=2, kv_blocks=2000, predicted=[60] * count)
+    options = {"predicted": [60] * count, "max_tokens": 700}
+    instance = example("hidden", requests, replicas=2, kv_blocks=2000, **options)
     longer = dataclasses.replace(instance, output=instance.output + rng.integers(1, 99, count))
     assert len(_played(instance, seed, np.arange(2))[1]) >= count
     for one, other in zip(
@@ -423,3 +424,14 @@ def test_all_ways_of_eight_requests() -> None:
     generator = np.random.default_rng(0)
     drawn = [means[int(way)] for way in generator.integers(256, size=2000)]
     assert np.mean(drawn) == pytest.approx(np.mean(means), rel=0.01)
+
+
+@pytest.mark.parametrize("output", [50, 200])
+def test_the_mask_rests_on_the_limit_of_the_response(output: int) -> None:
+    """300 tokens and at most 250: too many for 25 blocks of 16 tokens, whatever comes."""
+    fleet = simple_fleet(2)._replace(kv_blocks=np.array([25, 60]))
+    instance = RoutingInstance.build([0.0], [300], [output], fleet, max_tokens=[250])
+    problem = RoutingProblem.for_instances([instance])
+    state, observation = problem.allocate(1), problem.spec.allocate(1)
+    problem.load(state, observation, 0, instance)
+    np.testing.assert_array_equal(observation.action_mask[0], [1, 0, 1])
