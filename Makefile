@@ -23,12 +23,13 @@ ARGS ?=
 DEMO := runs/demo
 DEMO_MINUTES ?= 2
 
-.PHONY: help demo test test-slow soak lint format types docs clean $(BENCHMARKS)
+.PHONY: help demo test test-slow soak lint format types docs benchmark clean $(BENCHMARKS)
 
 help:
 	@echo 'make demo        train a job-shop policy for two minutes, compare it, write a report'
 	@echo 'make test        the tests (test-slow: the long ones; soak: faults, for hours)'
 	@echo 'make lint        ruff (format: apply it); make types: mypy; make docs: the site'
+	@echo 'make benchmark   all suites, baselines and policies (ARGS=--short: 15 minutes)'
 	@echo 'make $(BENCHMARKS)' | sed 's/ benchmark/ | benchmark/2g'
 	@echo 'make clean       remove .venv, caches and build products (runs/ and reports/ stay)'
 
@@ -78,6 +79,8 @@ docs: $(VENV)/.docs
 $(VENV)/.docs: $(INSTALLED)
 	$(PIP) install --editable '.[docs]'
 	touch $@
+
+benchmark: benchmark-suite
 
 $(BENCHMARKS): benchmark-%: $(INSTALLED)
 	$(BIN)/python benchmarks/$(subst -,_,$*).py $(ARGS)

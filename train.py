@@ -137,7 +137,7 @@ def _trainer_type(algorithm: str) -> "type[Trainer]":
         from makespan.agents.sb3 import MaskablePPOTrainer  # imports stable-baselines3
 
         return MaskablePPOTrainer
-    from makespan.agents.imitation import HindsightTrainer, SelfLabellingTrainer
+    from makespan.agents.hindsight import HindsightTrainer, SelfLabellingTrainer
     from makespan.agents.trainer import Trainer
 
     kinds: dict[str, type[Trainer]] = {

@@ -233,7 +233,9 @@ def _sample(
         index = graph_of_row[torch.from_numpy(rows).to(graph_of_row.device)]
         logits, values = network(batch, encoding, index)
         log_probs = functional.log_softmax(logits, dim=-1).cpu().numpy()
-    gumbel = -np.log(noise.exponential[:, : log_probs.shape[1]])
+    # an exponential may round to 0, whose logarithm would make an illegal candidate's score NaN
+    exponential = np.maximum(noise.exponential[:, : log_probs.shape[1]], np.finfo(np.float32).tiny)
+    gumbel = -np.log(exponential)
     actions = (log_probs + gumbel).argmax(axis=1)
     return actions, log_probs[np.arange(len(rows)), actions], values.cpu().numpy()
 

@@ -37,6 +37,8 @@ STYLE = {
     "legend.frameon": False,
 }
 WIDTH = 9.6  # inches
+#: Solvers in a performance profile; more cannot be told apart.
+PROFILES = 10
 
 
 def gap_by_size_chart(summary: Summary) -> str:
@@ -99,15 +101,15 @@ def gap_against_time_chart(summary: Summary) -> str:
 
 
 def profile_chart(summary: Summary) -> str:
-    """A staircase per solver: the share of instances with at most a gap."""
+    """A staircase for each of the best solvers: the share of instances with at most a gap."""
     from matplotlib import style
 
     with style.context(["default", STYLE]):
         figure, axes = _new_figure(3.6)
-        profiles = {s.spec: performance_profile(s.gaps) for s in summary.solvers}
-        # what only the weakest solvers reach would squeeze the rest
+        profiles = {s.spec: performance_profile(s.gaps) for s in summary.solvers[:PROFILES]}
+        start = min(gaps[0] for gaps, _ in profiles.values())
+        # what only the weaker solvers reach would squeeze the rest
         end = sorted(gaps[-1] for gaps, _ in profiles.values())[len(profiles) // 2]
-        start = min(0.0, *(gaps[0] for gaps, _ in profiles.values()))
         for spec, (gaps, shares) in profiles.items():
             axes.step(
                 [start, *gaps, max(end, gaps[-1])],

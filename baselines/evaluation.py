@@ -16,6 +16,7 @@ from makespan.baselines.backends import BACKENDS, MakeFamily
 from makespan.baselines.report import Picture
 from makespan.baselines.results import ResultsFile, Row, with_gaps
 from makespan.baselines.runner import (
+    InterruptedSolve,
     Outcome,
     Task,
     Workbench,
@@ -141,15 +142,22 @@ class Evaluation:
         plan = self.plan
         outcomes = BACKENDS[backend](plan.workbench, plan.make_family, self.missing(), workers)
         with contextlib.closing(outcomes):
-            for outcome in outcomes:
-                if self._is_best(outcome):
-                    key = outcome.task.instance.name, outcome.task.spec
-                    self.solutions[key] = outcome.solution
-                    if self.plan.own_files:
-                        self._write_out(outcome)
-                row = self._to_row(outcome)
-                self.results.append(row)
-                yield row
+            try:
+                for outcome in outcomes:
+                    self._keep(outcome)
+                    row = self._to_row(outcome)
+                    self.results.append(row)
+                    yield row
+            except InterruptedSolve as stopped:
+                self._keep(stopped.outcome)
+                raise
+
+    def _keep(self, outcome: Outcome) -> None:
+        """Remember the solution if it is the solver's best; a person's own is written out."""
+        if self._is_best(outcome):
+            self.solutions[outcome.task.instance.name, outcome.task.spec] = outcome.solution
+            if self.plan.own_files:
+                self._write_out(outcome)
 
     def rows(self) -> list[Row]:
         """This plan's rows with gaps, in the plan's order; the file is put into that order too.

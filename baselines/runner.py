@@ -76,6 +76,18 @@ class Outcome:
     options: dict[str, str]
 
 
+class InterruptedSolve(KeyboardInterrupt):
+    """Ctrl-C cut a solver short; it had an answer, but not the answer to its task.
+
+    Attributes:
+        outcome: what it had.
+    """
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__()
+        self.outcome = outcome
+
+
 def registered_family(name: str) -> Family:
     """A family by its name; ``partial(registered_family, name)`` can be sent to a process."""
     from makespan.envs import FAMILIES
@@ -100,7 +112,12 @@ class Workbench:
         return self._solvers[spec]
 
     def solve(self, task: Task) -> Outcome:
-        """Solve and validate one task; raises RunError naming solver and instance."""
+        """Solve and validate one task.
+
+        Raises:
+            RunError: naming solver and instance.
+            InterruptedSolve: when Ctrl-C made a solver return what it had.
+        """
         instance = task.instance
         content = int(instance.content_hash()[:16], 16)
         rng = np.random.default_rng([task.seed, content])
@@ -118,12 +135,9 @@ class Workbench:
         except Exception as error:
             error.add_note(f"while {task.spec} solved {instance.name}")
             raise
-        if result.details.get("interrupted"):
-            # cut short by Ctrl-C: not the answer to this task, which a resumed run solves again
-            raise KeyboardInterrupt
         objective = float(result.solution.objective(instance))
         bounds = [float(self.family.lower_bound(instance)), result.lower_bound]
-        return Outcome(
+        outcome = Outcome(
             task=task,
             solution=result.solution,
             objective=objective,
@@ -136,6 +150,9 @@ class Workbench:
             optimal=result.optimal,
             options=_problem_options(solver, instance),
         )
+        if result.details.get("interrupted"):  # a resumed run solves the task again
+            raise InterruptedSolve(outcome)
+        return outcome
 
     def _warm_up(self, spec: str, instance: Any) -> None:
         """Run a policy once before its clock counts: the first run compiles kernels."""

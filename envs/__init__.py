@@ -41,9 +41,11 @@ def _lazy(module: str) -> Callable[[], Family]:
     return make_family
 
 
+register("makespan/BlockingJobShop-v0", "makespan.envs.blocking")
 register("makespan/DagScheduling-v0", "makespan.envs.dag")
 register("makespan/JobShop-v0", "makespan.envs.jobshop")
 register("makespan/FlexibleJobShop-v0", "makespan.envs.jobshop", "flexible_")
+register("makespan/JobShopImprove-v0", "makespan.envs.improve")
 register("makespan/MemoryMapping-v0", "makespan.envs.memory")
 register("makespan/OffsetAllocation-v0", "makespan.envs.offsets")
 register("makespan/LLMRouting-v0", "makespan.envs.routing")

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from makespan.baselines.jobshop.anytime import Anytime
 from makespan.baselines.jobshop.exact import CpSat
 from makespan.baselines.jobshop.rules import RULES, RulePolicy
 from makespan.baselines.jobshop.tabu import TabuSearch
@@ -31,4 +32,8 @@ POLICIES: Mapping[str, Callable[..., Any]] = {
     "random": RandomPolicy,
     "pretrained": _trained,
 }
-SOLVERS: Mapping[str, Callable[..., Any]] = {"cp-sat": CpSat, "tabu": TabuSearch}
+SOLVERS: Mapping[str, Callable[..., Any]] = {
+    "anytime": Anytime,
+    "cp-sat": CpSat,
+    "tabu": TabuSearch,
+}

@@ -82,7 +82,7 @@ class CpSat:
         improvements: Improvements = []
         if hint is not None:
             improvements.append((time.perf_counter() - started, hint.makespan))
-        model = _build(instance, hint.makespan if hint else None)
+        model = build(instance, hint.makespan if hint else None)
         if hint is not None:
             _add_hint(model, instance, hint)
         solver = cp_model.CpSolver()
@@ -134,7 +134,7 @@ class _Model(NamedTuple):
         return JobShopSolution.from_operations(instance, instance.machines[chosen], starts)
 
 
-def _build(instance: JobShopInstance, horizon: int | None) -> _Model:
+def build(instance: JobShopInstance, horizon: int | None) -> _Model:
     """The model of all schedules that end by ``horizon``; None: of all that waste no time."""
     from ortools.sat.python import cp_model
 

@@ -24,3 +24,12 @@ def starts_and_alternatives(
     owner = np.repeat(np.arange(n), np.diff(instance.alternative_offsets))
     chosen = np.flatnonzero(instance.machines == machines[owner])
     return starts, chosen.astype(np.int32)
+
+
+def work_left(instance: JobShopInstance) -> NDArray[np.int64]:
+    """(operations,) work of the job from each operation on, by the shortest alternatives."""
+    shortest = instance.min_durations
+    done = np.cumsum(shortest)  # up to and with each operation, from the first job on
+    end_of_job = done[instance.job_offsets[1:] - 1]
+    left: NDArray[np.int64] = end_of_job[instance.job_of_operation] - done + shortest
+    return left

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from makespan.baselines.jobshop import tabu_kernel as kernel
-from makespan.baselines.jobshop.schedules import starts_and_alternatives
+from makespan.baselines.jobshop.schedules import starts_and_alternatives, work_left
 from makespan.baselines.limits import DEFAULT_TIME_LIMIT_S, check_time_limit, time_limit
 from makespan.envs.core.errors import UsageError
 from makespan.envs.core.rollout import Solver
@@ -273,7 +273,11 @@ class _Search:
     def _rule_start(self, spread: NDArray[np.float64]) -> Start:
         order = np.zeros(self.instance.num_operations, dtype=np.int32)
         kernel.construct(
-            self.instance.job_offsets, self.alternatives, self.instance.num_machines, spread, order
+            self.instance.job_offsets,
+            self.alternatives,
+            self.instance.num_machines,
+            work_left(self.instance) * spread,
+            order,
         )
         return order, self.alternatives.chosen.copy()
 

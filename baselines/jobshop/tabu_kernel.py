@@ -235,8 +235,8 @@ def _is_tabu(memory, attribute):
 
 
 @njit(cache=True, error_model="numpy")
-def construct(job_offsets, alternatives, num_machines, spread, order):
-    """A non-delay schedule: what can start first goes first, the job with most work left of those.
+def construct(job_offsets, alternatives, num_machines, priority, order):
+    """A non-delay schedule: what can start first goes first, of those the highest priority.
 
     Each operation takes the alternative on which it ends first.
 
@@ -244,17 +244,11 @@ def construct(job_offsets, alternatives, num_machines, spread, order):
         job_offsets: (jobs + 1,).
         alternatives: ``chosen`` is written.
         num_machines: of the instance.
-        spread: (n,) factors of the work left, for variety; ones for the plain rule.
+        priority: (n,) float64, of each operation; ties go to the lowest job.
         order: (n,) written: the operations in the order of their start.
     """
     jobs, n = len(job_offsets) - 1, len(order)
     offsets, durations = alternatives.offsets, alternatives.duration
-    work_left = np.zeros(n)
-    for job in range(jobs):
-        work = 0
-        for op in range(job_offsets[job + 1] - 1, job_offsets[job] - 1, -1):
-            work += durations[offsets[op] : offsets[op + 1]].min()
-            work_left[op] = work * spread[op]
     upcoming = job_offsets[:-1].copy()
     job_ready = np.zeros(jobs, np.int64)
     machine_ready = np.zeros(num_machines, np.int64)
@@ -271,7 +265,7 @@ def construct(job_offsets, alternatives, num_machines, spread, order):
                     best, best_end = x, start + durations[x]
             start = best_end - durations[best]
             if start < earliest or (
-                start == earliest and work_left[op] > work_left[upcoming[chosen_job]]
+                start == earliest and priority[op] > priority[upcoming[chosen_job]]
             ):
                 chosen, earliest, chosen_job, chosen_end = best, start, job, best_end
         op = upcoming[chosen_job]

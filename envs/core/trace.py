@@ -42,13 +42,25 @@ class ChromeTrace:
         )
 
     def flow(
-        self, number: int, name: str, source: tuple[int, int], target: tuple[int, int]
+        self, number: int, name: str, source: tuple[int, int, int], target: tuple[int, int]
     ) -> None:
-        """Add an arrow between (thread, time) and (thread, time); numbers must differ."""
+        """Add an arrow from the end of a bar to the start of another.
+
+        Viewers tie each end of an arrow to the bar that runs at its time. A bar does not run at its
+        end any more, so the arrow starts a nanosecond earlier.
+
+        Args:
+            number: of the arrow; must differ from those of others.
+            name: of the arrow.
+            source: thread, start and end of the first bar.
+            target: thread and start of the other.
+        """
         common = {"pid": 0, "cat": "transfer", "id": number, "name": name}
-        for phase, (thread, time) in (("s", source), ("f", target)):
-            extra = {"bp": "e"} if phase == "f" else {}
-            self.events.append({"ph": phase, "tid": thread, "ts": time, **extra, **common})
+        thread, start, end = source
+        leaves = max(start, end - 0.001)
+        self.events.append({"ph": "s", "tid": thread, "ts": leaves, **common})
+        thread, start = target
+        self.events.append({"ph": "f", "bp": "e", "tid": thread, "ts": start, **common})
 
     def counter(self, name: str, time: int, value: float) -> None:
         """Add a value of a curve."""

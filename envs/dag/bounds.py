@@ -42,6 +42,16 @@ def schedule_length_ratio(instance: TaskGraphInstance, solution: TaskGraphSoluti
     return float(solution.makespan / max(end.max(), 1))
 
 
+def longest_span(instance: TaskGraphInstance, solution: TaskGraphSolution) -> float:
+    """Longest time from the first start to the last end on a processor.
+
+    With pipelines this, not the makespan, is what a step of training costs.
+    """
+    rows = [solution.processors == p for p in range(instance.num_processors)]
+    spans = [solution.ends[on].max() - solution.starts[on].min() for on in rows if on.any()]
+    return float(max(spans))
+
+
 def best_known(name: str) -> BestKnown | None:
     """Bounds of a worked example, or of an instance of the suite ``layered-30``, by its name.
 

@@ -49,7 +49,12 @@ make_env, make_vector_env = _ENTRY.make_env, _ENTRY.make_vector_env
 def make_family() -> Family:
     """The record of the family of task graphs."""
     from makespan.baselines.dag import POLICIES, SOLVERS
-    from makespan.envs.dag.bounds import best_known, lower_bound, schedule_length_ratio
+    from makespan.envs.dag.bounds import (
+        best_known,
+        longest_span,
+        lower_bound,
+        schedule_length_ratio,
+    )
     from makespan.envs.dag.formats import read_instance, write_solution
     from makespan.envs.dag.suites import SUITES
 
@@ -70,5 +75,5 @@ def make_family() -> Family:
         draw=_draw,
         policies=POLICIES,
         solvers=SOLVERS,
-        metrics={"SLR": schedule_length_ratio},
+        metrics={"SLR": schedule_length_ratio, "longest span": longest_span},
     )

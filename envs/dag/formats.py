@@ -29,6 +29,7 @@ from numpy.typing import ArrayLike
 from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
 from makespan.envs.core.files import csv_rows, parse_json, read_text, write_atomically
 from makespan.envs.dag.instance import MAX_TOTAL, MAX_VOLUME, TaskGraphInstance
+from makespan.envs.dag.pipeline import PipelineInstance
 from makespan.envs.dag.render import chrome_trace
 from makespan.envs.dag.solution import TaskGraphSolution
 
@@ -142,6 +143,8 @@ def _parse_json(text: str, name: str) -> TaskGraphInstance:
     data = parse_json(text, InstanceError)
     if isinstance(data, dict):
         data = {"name": name, **data}
+        if data.get("kind") == PipelineInstance.kind:
+            return PipelineInstance.from_dict(data).task_graph()
     return TaskGraphInstance.from_dict(data)
 
 

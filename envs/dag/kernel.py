@@ -35,6 +35,9 @@ The bound behind the reward is the largest of: completion so far; for each task 
 parent, and each one offered, the least over processors of its earliest start plus its tail (the
 dynamic program over tasks and processors, communication counted); time used up plus cheapest work
 left, shared by all processors.
+
+With lookahead the reward is the change of the least makespan of any trial instead, which foresees
+far more of it: what a decision loses against the best known plan, or gains, is seen at once.
 """
 
 from typing import NamedTuple
@@ -163,7 +166,7 @@ class State(NamedTuple):
     rank: NDArray[np.float32]  # (B, T) upward rank
     rank_order: NDArray[np.int32]  # (B, T) tasks by decreasing rank
     position: NDArray[np.int32]  # (B, T) of a task in rank_order
-    scale: NDArray[np.float64]  # (B, 2) 1 / mean cost, 1 / initial bound
+    scale: NDArray[np.float64]  # (B, 3) 1 / mean cost, 1 / initial bound, 1 / initial prospect
     # the partial schedule
     missing: NDArray[np.int32]  # (B, T) parents not scheduled
     arrival: NDArray[np.int32]  # (B, T, P) of the results of the scheduled parents
@@ -178,7 +181,7 @@ class State(NamedTuple):
     next_on: NDArray[np.int32]  # (B, T)
     ready: NDArray[np.int32]  # (B, T) ready tasks by position
     earliest: NDArray[np.int32]  # (B, T, P) earliest start of each ready task
-    totals: NDArray[np.int32]  # (B, 10) columns below
+    totals: NDArray[np.int32]  # (B, TOTALS) columns below
     # what is offered
     candidate_task: NDArray[np.int32]  # (B, A) -1: skip
     candidate_processor: NDArray[np.int32]  # (B, A)
@@ -206,7 +209,9 @@ class State(NamedTuple):
     OFFERED,  # number of candidates
     NEXT_EVENT,  # the clock after a skip
     NEXT_RANKED,  # position of the first task in rank order that is not scheduled
-) = range(10)
+    PROSPECT,  # what rewards are changes of: the bound; with lookahead the least of the last trials
+    INITIAL_PROSPECT,
+) = range(TOTALS := 12)
 #: Columns of ``best``: earliest and second earliest end, its processor; the same for the path.
 END, SECOND_END, END_AT, PATH, SECOND_PATH, PATH_AT = range(6)
 
@@ -289,7 +294,10 @@ def load_row(
         t = rank_order[position]
         if state.missing[row, t] == 0:
             _enter(state, row, t, placement)
+    totals[PROSPECT] = lower_bound
     _observe(state, observation, row, actions, placement, dispatch, lookahead)
+    totals[INITIAL_PROSPECT] = totals[PROSPECT]
+    state.scale[row, 2] = 1.0 / max(totals[PROSPECT], 1)
 
 
 @njit(cache=True, error_model="numpy")
@@ -337,7 +345,7 @@ def _observe_graph(state, observation, row, heads):
     num_tasks, num_processors, num_edges, _ = state.sizes[row]
     processor_node = state.start.shape[1]
     waiting_node = processor_node + state.free.shape[1]
-    unit, scale = state.scale[row]
+    unit, scale, _ = state.scale[row]
     nodes, node_state = observation.nodes[row], observation.node_state[row]
     node_type = observation.node_type[row]
     edges, edge_type = observation.edges[row], observation.edge_type[row]
@@ -820,6 +828,8 @@ def _observe(state, observation, row, actions, placement, dispatch, lookahead):
         c[30], c[31] = 1, 1
     if lookahead != NO_LOOKAHEAD:
         _observe_lookahead(state, observation, row, legal_count, placement, len(CANDIDATE_FEATURES))
+    if lookahead == NO_LOOKAHEAD or totals[SCHEDULED] == num_tasks:
+        totals[PROSPECT] = bound
     g = observation.globals[row]
     g[0] = totals[SCHEDULED] / num_tasks
     g[1] = (bound - totals[INITIAL_BOUND]) * state.scale[row, 1]
@@ -857,6 +867,7 @@ def _observe_lookahead(state, observation, row, legal_count, placement, column):
             best, worst = min(best, lookahead[a]), max(worst, lookahead[a])
     if legal_count <= 1:
         return
+    state.totals[row, PROSPECT] = best
     unit = state.scale[row, 0]
     for a in range(state.totals[row, OFFERED]):
         if mask[a]:
@@ -934,7 +945,7 @@ def _trial(state, row, a, after, placement):
 @njit(cache=True, error_model="numpy", _nrt=False)
 def _step_row(state, observation, row, action, actions, placement, dispatch, lookahead, terminated):
     """One decision; returns the reward."""
-    before = state.totals[row, BOUND]
+    before = state.totals[row, PROSPECT]
     task = state.candidate_task[row, action]
     if task < 0:
         _skip(state, row, placement)
@@ -943,7 +954,7 @@ def _step_row(state, observation, row, action, actions, placement, dispatch, loo
         _schedule(state, observation, row, task, p, placement)
     _observe(state, observation, row, actions, placement, dispatch, lookahead)
     terminated[row] = state.totals[row, SCHEDULED] == state.sizes[row, 0]
-    return (before - state.totals[row, BOUND]) * state.scale[row, 1]
+    return (before - state.totals[row, PROSPECT]) * state.scale[row, 2]
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)

@@ -8,13 +8,17 @@ the microbatches in each kind of pass; a forward holds one unit of memory from i
 of its weight gradient. The objective is the longest span of a stage, from its first start to its
 last end: the plain makespan hides what a larger memory limit gains, since steps follow each other
 stage by stage.
+
+The order of the microbatches makes the limit a precedence: with room for M forwards, forward i + M
+follows the weight pass of microbatch i. So a pipeline is also a plain task graph, which all
+schedulers of task graphs take, though they minimise its makespan.
 Source: P. Qi, X. Wan, G. Huang, M. Lin, Zero bubble pipeline parallelism, ICLR 2024.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +67,38 @@ class PipelineInstance(Instance):
             communication,
         )
 
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Rebuild an instance; ``communication`` may be left out, ``memory`` be one number.
+
+        Raises:
+            InstanceError: naming the field, whatever ``data`` is.
+        """
+        cls.check_header(data)
+        known = {field.name for field in fields(cls)}
+        for what, names in (
+            ("missing", known - set(data) - {"communication"}),
+            ("unknown", set(data) - known - {"kind", "version"}),
+        ):
+            if names:
+                raise InstanceError(f"{what} field(s) {sorted(names)} in a {cls.kind} instance")
+        times = _numbers("times", data["times"])
+        if times.ndim != 2:
+            raise InstanceError(f"times: found {times.ndim} dimension(s), expected (3, stages)")
+        memory = np.broadcast_to(_numbers("memory", data["memory"]), times.shape[1:])
+        scalars = {}
+        for field in ("microbatches", "communication"):
+            scalars[field] = _numbers(field, data.get(field, 0))
+            if scalars[field].ndim:
+                raise InstanceError(f"{field}: found {data[field]!r}, expected one number")
+        return cls(
+            str(data["name"]),
+            int(scalars["microbatches"]),
+            times,
+            memory,
+            int(scalars["communication"]),
+        )
+
     @property
     def stages(self) -> int:
         """p, number of stages."""
@@ -107,9 +143,10 @@ class PipelineInstance(Instance):
                     yield kind, stage, microbatch
 
     def task_graph(self) -> TaskGraphInstance:
-        """The same without memory limit and order, for the schedulers of task graphs.
+        """The same with makespan as objective, for the schedulers of task graphs.
 
-        Every stage is a processor, and every pass can run on its stage only.
+        Every stage is a processor, and every pass can run on its stage only. Edges from pass to
+        pass of a stage stand for the order of the microbatches and for the memory limit.
         """
         index = {key: task for task, key in enumerate(self.passes())}
         costs = np.full((len(index), self.stages), INELIGIBLE, dtype=np.int64)
@@ -119,6 +156,11 @@ class PipelineInstance(Instance):
             parent = self.parent(kind, stage, microbatch)
             if parent is not None:
                 edges.append((index[parent], task))
+            if microbatch:
+                edges.append((index[kind, stage, microbatch - 1], task))
+            freed = microbatch - int(self.memory[stage])
+            if kind == FORWARD and freed >= 0:
+                edges.append((index[WEIGHT, stage, freed], task))
         return TaskGraphInstance.from_arrays(
             costs,
             edges,
@@ -199,6 +241,14 @@ class PipelineSolution:
                     f"expected at most {instance.memory[stage]}"
                 )
 
+    @classmethod
+    def from_task_graph(
+        cls, instance: PipelineInstance, solution: TaskGraphSolution
+    ) -> "PipelineSolution":
+        """The schedule that a solution of :meth:`PipelineInstance.task_graph` stands for."""
+        starts = solution.starts[np.argsort(solution.tasks)]
+        return cls(starts.reshape(3, instance.stages, instance.microbatches))
+
     def as_task_graph(self, instance: PipelineInstance) -> TaskGraphSolution:
         """The schedule of :meth:`PipelineInstance.task_graph`, e.g. to draw it."""
         keys = list(instance.passes())
@@ -211,6 +261,17 @@ class PipelineSolution:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for a JSON file."""
         return {"kind": "pipeline-solution", "version": 1, "starts": self.starts.tolist()}
+
+
+def _numbers(field: str, value: Any) -> NDArray[np.int64]:
+    """Whole numbers of a file as an array; raises InstanceError for anything else."""
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise InstanceError(f"{field}: found rows of different lengths") from None
+    if array.dtype.kind != "i":
+        raise InstanceError(f"{field}: found {value!r}, expected whole numbers")
+    return array.astype(np.int64)
 
 
 def _label(kind: int, stage: int, microbatch: int) -> str:

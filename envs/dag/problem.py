@@ -108,8 +108,8 @@ class DagProblem(CompiledProblem[TaskGraphInstance]):
             "first_in": (tasks + 1,),
             "delay": (edges, links),
             "link": (processors, processors),
-            "scale": (2,),
-            "totals": (10,),
+            "scale": (3,),
+            "totals": (kernel.TOTALS,),
             "best": (min(tasks, kernel.WINDOW), 6),
         }
         dtypes = {"scale": np.float64, "rank": np.float32, "mean_delay": np.float32}
@@ -182,12 +182,17 @@ class DagProblem(CompiledProblem[TaskGraphInstance]):
         slowest = int(state.delay[row, :num_edges].max(initial=0))
         now = max(int(totals[kernel.COMPLETION]), int(totals[kernel.CLOCK]))
         worst = now + longest + (len(left) + 1) * slowest
-        return float((totals[kernel.BOUND] - worst) * state.scale[row, 1])
+        return float((totals[kernel.PROSPECT] - worst) * state.scale[row, 2])
 
     def metrics(self, state: State, row: int) -> dict[str, float]:
-        """Makespan (the bound before the end) and initial lower bound, in time units."""
+        """Makespan (in prospect, before the end) and its initial lower bound, in time units.
+
+        ``initial_bound`` is the makespan in prospect at the start: the lower bound, with lookahead
+        an upper one.
+        """
         totals = state.totals[row]
         return {
-            "objective": float(totals[kernel.BOUND]),
+            "objective": float(totals[kernel.PROSPECT]),
             "lower_bound": float(totals[kernel.INITIAL_BOUND]),
+            "initial_bound": float(totals[kernel.INITIAL_PROSPECT]),
         }

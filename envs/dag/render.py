@@ -128,7 +128,7 @@ def chrome_trace(instance: TaskGraphInstance, solution: TaskGraphSolution) -> di
             trace.flow(
                 edge,
                 f"{instance.tasks[u]} to {instance.tasks[v]}",
-                (before.processor, before.end),
+                (before.processor, before.start, before.end),
                 (after.processor, after.start),
             )
     return trace.to_dict()

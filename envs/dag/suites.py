@@ -17,6 +17,7 @@ from makespan.envs.core.problem import Generator
 from makespan.envs.dag.examples import EXAMPLES
 from makespan.envs.dag.generator import LayeredGenerator, StructuredGenerator
 from makespan.envs.dag.instance import TaskGraphInstance
+from makespan.envs.dag.pipeline import PipelineInstance
 
 VALIDATION_SEED = 0x6D616B657370616E2D76616C
 TEST_SEED = 0x6D616B657370616E2D746573
@@ -54,6 +55,18 @@ _DRAWN: Mapping[str, tuple[int, Generator[TaskGraphInstance], int]] = MappingPro
 )
 
 
+#: Training steps of p stages and m microbatches of unit passes, with memory p and 2 p - 1, for
+#: which the published schedules ZB-H1 and ZB-H2 have spans of 3 m + p - 1 and 3 m.
+PIPELINES: Mapping[str, TaskGraphInstance] = MappingProxyType(
+    {
+        graph.name: graph
+        for stages, microbatches in ((4, 8), (4, 12), (8, 16), (8, 24))
+        for memory in (stages, 2 * stages - 1)
+        for graph in [PipelineInstance.uniform(stages, microbatches, memory).task_graph()]
+    }
+)
+
+
 @cache
 def _drawn(name: str) -> tuple[TaskGraphInstance, ...]:
     seed, generator, count = _DRAWN[name]
@@ -71,11 +84,12 @@ def load_instance(name: str) -> TaskGraphInstance:
     Raises:
         UnknownNameError: with the close matches.
     """
-    if name in EXAMPLES:
-        return EXAMPLES[name]
+    fixed = {**EXAMPLES, **PIPELINES}
+    if name in fixed:
+        return fixed[name]
     members = {f"{suite}-{i:02}": (suite, i) for suite in _DRAWN for i in range(_DRAWN[suite][2])}
     if name not in members:
-        raise UnknownNameError("instance", name, {*EXAMPLES, *members})
+        raise UnknownNameError("instance", name, {*fixed, *members})
     suite, number = members[name]
     return _drawn(suite)[number]
 
@@ -86,5 +100,9 @@ def _load(suite: str) -> list[TaskGraphInstance]:
 
 #: Every suite by its name; a call loads it.
 SUITES: Mapping[str, Callable[[], list[TaskGraphInstance]]] = MappingProxyType(
-    {"golden": lambda: list(EXAMPLES.values()), **{name: partial(_load, name) for name in _DRAWN}}
+    {
+        "golden": lambda: list(EXAMPLES.values()),
+        "pipeline": lambda: list(PIPELINES.values()),
+        **{name: partial(_load, name) for name in _DRAWN},
+    }
 )

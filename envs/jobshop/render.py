@@ -90,7 +90,7 @@ def draw(
     headline = [f"{instance.name} ({instance.num_jobs} jobs, {instance.num_machines} machines)"]
     headline += [policy] if policy else []
     with style.context("default"), rc_context({"svg.hashsalt": "makespan"}):
-        figure = _figure(bars, width, lower_bound, horizon=None)
+        figure = chart(bars, width, lower_bound, horizon=None)
         write_titles(
             figure, ", ".join(headline), gap_sentence(bars.makespan, lower_bound, best_known)
         )
@@ -120,17 +120,22 @@ def rgb_array(
         (height, width, 3) uint8; the size depends on the number of machines alone.
     """
     from matplotlib import style
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     columns = {name: scheduled[name] for name in ("jobs", "machines", "starts", "ends")}
     bars = Bars(num_jobs=num_jobs, num_machines=num_machines, **columns)
     with style.context("default"):
-        figure = _figure(bars, 10, lower_bound, horizon)
+        figure = chart(bars, 10, lower_bound, horizon)
         write_titles(figure, title, f"{len(bars.jobs)} operations scheduled")
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        pixels = np.asarray(canvas.buffer_rgba())
-        return pixels[..., :3].copy()
+        return pixels_of(figure)
+
+
+def pixels_of(figure: "Figure") -> NDArray[np.uint8]:
+    """(height, width, 3) uint8."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def job_colours(num_jobs: int) -> NDArray[np.float64]:
@@ -143,7 +148,7 @@ def job_colours(num_jobs: int) -> NDArray[np.float64]:
     return shades[np.arange(num_jobs) % len(shades)]
 
 
-def _figure(bars: Bars, width: float, lower_bound: float | None, horizon: float | None) -> "Figure":
+def chart(bars: Bars, width: float, lower_bound: float | None, horizon: float | None) -> "Figure":
     """The chart without its title; ``width`` in inches."""
     from matplotlib.figure import Figure
 

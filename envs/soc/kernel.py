@@ -165,8 +165,8 @@ class State(NamedTuple):
 #: Columns of ``types``: first task, expected longest path.
 OFFSET, PATH = range(TYPE_COLUMNS := 2)
 #: Columns of ``tasks``: first edge as producer and as consumer; expected time on the fastest
-#: cluster, on the second (the same where there is none), the fastest cluster.
-FIRST_OUT, FIRST_IN, SHORTEST, SECOND, FASTEST = range(TASK_COLUMNS := 5)
+#: cluster, on the second (the same where there is none), the fastest cluster, how many can run it.
+FIRST_OUT, FIRST_IN, SHORTEST, SECOND, FASTEST, CHOICES = range(TASK_COLUMNS := 6)
 #: Columns of ``times``: expected, -1 where it cannot run; expected path behind the task from there.
 COST, AFTER = range(TIME_COLUMNS := 2)
 #: Columns of ``edges``: consumers by producer; producers and volumes by consumer.
@@ -180,25 +180,25 @@ OUT_TASK, IN_TASK, IN_VOLUME = range(EDGE_COLUMNS := 3)
 ) = range(JOB_COLUMNS := 10)  # fmt: skip
 #: Columns of ``instances``: producers that have not ended, processor (-1 while not bound), arrival
 #: of the data there, start (-1 before), true end (a scheduler learns it then), next in its queue,
-#: and, hidden, the shortest true path from the task on.
-WAITS_FOR, ON, DATA, START, END, NEXT, TAIL = range(INSTANCE_COLUMNS := 7)
+#: hidden: the shortest true path from the task on; its job and its task.
+WAITS_FOR, ON, DATA, START, END, NEXT, TAIL, JOB, TASK_OF = range(INSTANCE_COLUMNS := 9)
 #: Columns of ``processors``: cluster, running task instance (-1 for none), first bound one that has
 #: not started, expected end of all bound ones, number bound since time last moved, the end in a
 #: plan.
 CLUSTER_OF, RUNNING, QUEUE, FREE, BOUND_NOW, PLAN_FREE = range(PROCESSOR_COLUMNS := 6)
-#: Columns of ``totals``.
+#: Columns of ``totals``; UNDER_WAY are the tasks that are bound and have not ended.
 (
-    NOW, NEXT_JOB, NEXT_ENTRY, IN_SYSTEM, READY, BOUND, INITIAL_BOUND, INTEGRAL, CANDIDATES,
-    SURVEYED, ENDED,
-) = range(TOTALS := 11)  # fmt: skip
+    NOW, NEXT_JOB, NEXT_ENTRY, IN_SYSTEM, READY, UNDER_WAY, BOUND, INITIAL_BOUND, INTEGRAL,
+    CANDIDATES, SURVEYED, ENDED,
+) = range(TOTALS := 12)  # fmt: skip
 #: Columns of ``candidates``: index into ``ready``, processor, expected start and end.
 PLACE, PROCESSOR, BEGIN, FINISH = range(CANDIDATE_COLUMNS := 4)
-#: Columns of ``look``: earliest expected end and where, earliest on another cluster; end and place
-#: in the plan by end, and 1 if it binds the task now; then the same in the plan by work.
-BEST_END, BEST_ON, SECOND_END, PLAN_END, PLAN_ON, PLAN_NOW = range(6)
+#: Columns of ``look``: earliest expected end and where, earliest on another cluster, and on the
+#: fastest; end and place in the plan by end, and 1 if it binds the task now; the same by work.
+BEST_END, BEST_ON, SECOND_END, FASTEST_END, PLAN_END, PLAN_ON, PLAN_NOW = range(7)
 BY_END, BY_WORK = range(2)
 PLAN_COLUMNS = 3
-LOOK_COLUMNS = 3 + 2 * PLAN_COLUMNS
+LOOK_COLUMNS = PLAN_END + 2 * PLAN_COLUMNS
 #: Columns of ``survey``, see ``_survey``.
 IDLE, FIRST_FREE, NEXT_FREE, DEMAND, RIVALS, COMING, LOSS, SECOND_LOSS, GENERAL = range(
     SURVEY_COLUMNS := 9
@@ -242,9 +242,8 @@ def load_row(
     observation.candidate_nodes[row] = -1
     observation.action_mask[row] = 0
     state.totals[row, CANDIDATES] = 0
-    _enter_jobs(state, row)
-    if not _list_candidates(state, row, binding, listing):
-        _advance(state, row, binding, listing)
+    _enter_jobs(state, observation, row)
+    _advance(state, observation, row, False, binding, listing)
     _observe(state, observation, row, binding)
 
 
@@ -278,10 +277,12 @@ def _load_costs(state, row):
     count = 0
     for t in range(num_tasks):
         first, second = _NEVER, _NEVER
+        state.tasks[row, t, CHOICES] = 0
         for k in range(num_clusters):
             cost = state.times[row, t, k, COST]
             if cost < 0:
                 continue
+            state.tasks[row, t, CHOICES] += 1
             if cost < first:
                 first, second = cost, first
                 state.tasks[row, t, FASTEST] = k
@@ -365,10 +366,13 @@ def _load_jobs(state, row):
         j = state.jobs[row, n, TYPE]
         first, end = state.types[row, j, OFFSET], state.types[row, j + 1, OFFSET]
         state.jobs[row, n, TASKS_LEFT] = end - first
+        state.jobs[row, n, SIBLINGS] = 0
         state.jobs[row, n, WORK_LEFT] = state.tasks[row, first:end, SHORTEST].sum()
         longest = 0
         for t in range(end - 1, first - 1, -1):
             w = t - first
+            state.instances[row, n * width + w, JOB] = n
+            state.instances[row, n * width + w, TASK_OF] = t
             state.instances[row, n * width + w, WAITS_FOR] = (
                 state.tasks[row, t + 1, FIRST_IN] - state.tasks[row, t, FIRST_IN]
             )
@@ -389,7 +393,7 @@ def _load_jobs(state, row):
     state.scale[row, 1] = 1.0 / max(state.totals[row, INITIAL_BOUND], 1)
 
 
-@njit(cache=True, error_model="numpy", _nrt=False)
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def _true_duration(expected, factor):
     """See :func:`makespan.envs.soc.instance.true_duration`."""
     if expected == 0:
@@ -428,17 +432,15 @@ def _observe_graph(state, observation, row, probability):
             x = nodes[t]
             x[0] = state.tasks[row, t, SHORTEST] * unit
             soonest = _NEVER
-            choice = 0
             for k in range(num_clusters):
                 if state.times[row, t, k, COST] >= 0:
-                    choice += 1
                     soonest = min(
                         soonest, state.times[row, t, k, COST] + state.times[row, t, k, AFTER]
                     )
             x[1] = soonest / max(state.types[row, j, PATH], 1)
             x[3] = (state.tasks[row, t + 1, FIRST_IN] - state.tasks[row, t, FIRST_IN]) / 4
             x[4] = (state.tasks[row, t + 1, FIRST_OUT] - state.tasks[row, t, FIRST_OUT]) / 4
-            x[5] = choice / num_clusters
+            x[5] = state.tasks[row, t, CHOICES] / num_clusters
             edges[0, e], edges[1, e], edge_type[e] = t, type_node + j, OF_JOB
             e += 1
             for i in range(state.tasks[row, t, FIRST_IN], state.tasks[row, t + 1, FIRST_IN]):
@@ -475,7 +477,7 @@ def _first_nodes(state):
 # ---------------------------------------------------------------------- simulation
 
 
-@njit(cache=True, error_model="numpy", _nrt=False)
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def _raise_bound(state, row, n, value):
     """Job ``n`` completes at ``value`` or later."""
     if state.sizes[row, HORIZON]:
@@ -486,16 +488,18 @@ def _raise_bound(state, row, n, value):
         state.jobs[row, n, JOB_BOUND] = value
 
 
-@njit(cache=True, error_model="numpy", _nrt=False)
-def _enter_jobs(state, row):
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+def _may_enter(state, row):
+    """Whether another job enters without any completing first."""
+    totals, cap = state.totals[row], state.sizes[row, CAP]
+    return totals[NEXT_JOB] < state.sizes[row, JOBS] and (cap == 0 or totals[IN_SYSTEM] < cap)
+
+
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+def _enter_jobs(state, observation, row):
     """Let the jobs enter whose time has come."""
     totals, width = state.totals[row], state.factor.shape[2]
-    cap = state.sizes[row, CAP]
-    while (
-        totals[NEXT_JOB] < state.sizes[row, JOBS]
-        and totals[NEXT_ENTRY] <= totals[NOW]
-        and (cap == 0 or totals[IN_SYSTEM] < cap)
-    ):
+    while _may_enter(state, row) and totals[NEXT_ENTRY] <= totals[NOW]:
         n = totals[NEXT_JOB]
         now = totals[NOW]
         state.jobs[row, n, ENTERED] = now
@@ -511,52 +515,62 @@ def _enter_jobs(state, row):
         j = state.jobs[row, n, TYPE]
         for w in range(state.types[row, j + 1, OFFSET] - state.types[row, j, OFFSET]):
             if state.instances[row, n * width + w, WAITS_FOR] == 0:
-                _make_ready(state, row, n * width + w)
+                _make_ready(state, observation, row, n * width + w)
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
-def _make_ready(state, row, u):
+def _make_ready(state, observation, row, u):
     """Append task ``u`` to the ready ones."""
     place = state.totals[row, READY]
     state.ready[row, place] = u
     state.totals[row, READY] += 1
+    _count_ready(state, observation, row, u, 1)
     if place < WINDOW:
         _arrivals(state, row, place)
+
+
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+def _count_ready(state, observation, row, u, change):
+    """Count ready tasks by task and by job, and jobs that have any by type."""
+    n, t = state.instances[row, u, JOB], state.instances[row, u, TASK_OF]
+    node_state = observation.node_state[row]
+    before = state.jobs[row, n, SIBLINGS]
+    state.jobs[row, n, SIBLINGS] = before + change
+    node_state[t, 0] += f32(0.25) * f32(change)
+    if min(before, before + change) == 0:
+        type_node, _, _ = _first_nodes(state)
+        node_state[type_node + state.jobs[row, n, TYPE], 0] += f32(0.25) * f32(change)
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
 def _arrivals(state, row, place):
     """When the data of the ready task at ``place`` are on each processor that can run it."""
-    width = state.factor.shape[2]
     u = state.ready[row, place]
-    n = u // width
-    first = state.types[row, state.jobs[row, n, TYPE], OFFSET]
-    t = first + u % width
+    n, t = state.instances[row, u, JOB], state.instances[row, u, TASK_OF]
     arrival = state.arrival[row, place]
     for p in range(state.sizes[row, PROCESSORS]):
-        k = state.processors[row, p, CLUSTER_OF]
-        if state.times[row, t, k, COST] < 0:
-            continue
-        latest = state.jobs[row, n, ENTERED]
-        for e in range(state.tasks[row, t, FIRST_IN], state.tasks[row, t + 1, FIRST_IN]):
-            producer = n * width + state.edges[row, e, IN_TASK] - first
-            q = state.instances[row, producer, ON]
-            band = state.sizes[row, SAME_CORE]
-            if q != p:
-                band = state.bandwidth[row, state.processors[row, q, CLUSTER_OF], k]
-            latest = max(
-                latest, state.instances[row, producer, END] + state.edges[row, e, IN_VOLUME] // band
-            )
-        arrival[p] = latest
+        arrival[p] = state.jobs[row, n, ENTERED]
+    for e in range(state.tasks[row, t, FIRST_IN], state.tasks[row, t + 1, FIRST_IN]):
+        producer = u - t + state.edges[row, e, IN_TASK]
+        sent, volume = state.instances[row, producer, END], state.edges[row, e, IN_VOLUME]
+        q = state.instances[row, producer, ON]
+        here = max(arrival[q], sent + volume // state.sizes[row, SAME_CORE])
+        for k in range(state.sizes[row, CLUSTERS]):
+            if state.times[row, t, k, COST] < 0:
+                continue
+            there = sent + volume // state.bandwidth[row, state.processors[row, q, CLUSTER_OF], k]
+            for p in range(state.first_processor[row, k], state.first_processor[row, k + 1]):
+                arrival[p] = max(arrival[p], there)
+        arrival[q] = here
 
 
-@njit(cache=True, error_model="numpy", _nrt=False)
-def _bind(state, row, place, p, end):
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+def _bind(state, observation, row, place, p, end):
     """Put the ready task at ``place`` into the queue of processor ``p``."""
-    width = state.factor.shape[2]
     u = state.ready[row, place]
-    n = u // width
-    t = state.types[row, state.jobs[row, n, TYPE], OFFSET] + u % width
+    n, t = state.instances[row, u, JOB], state.instances[row, u, TASK_OF]
+    _count_ready(state, observation, row, u, -1)
+    state.totals[row, UNDER_WAY] += 1
     state.instances[row, u, ON] = p
     state.instances[row, u, DATA] = state.arrival[row, place, p]
     state.processors[row, p, FREE] = end
@@ -566,7 +580,7 @@ def _bind(state, row, place, p, end):
     state.jobs[row, n, EXPECTED] = max(state.jobs[row, n, EXPECTED], end + behind)
     # the queue is in the order of jobs, then of binding
     previous, current = -1, state.processors[row, p, QUEUE]
-    while current >= 0 and current // width <= n:
+    while current >= 0 and state.instances[row, current, JOB] <= n:
         previous, current = current, state.instances[row, current, NEXT]
     state.instances[row, u, NEXT] = current
     if previous < 0:
@@ -587,124 +601,125 @@ def _bind(state, row, place, p, end):
         _arrivals(state, row, WINDOW - 1)
 
 
-@njit(cache=True, error_model="numpy", _nrt=False)
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def _start_bound(state, row):
-    """Idle processors start the first task of their queue whose data are there."""
-    now, width = state.totals[row, NOW], state.factor.shape[2]
-    for p in range(state.sizes[row, PROCESSORS]):
-        if state.processors[row, p, RUNNING] >= 0 or state.processors[row, p, QUEUE] < 0:
-            continue
-        previous, u = -1, state.processors[row, p, QUEUE]
-        while u >= 0 and state.instances[row, u, DATA] > now:
-            previous, u = u, state.instances[row, u, NEXT]
-        if u < 0:
-            continue
-        if previous < 0:
-            state.processors[row, p, QUEUE] = state.instances[row, u, NEXT]
-        else:
-            state.instances[row, previous, NEXT] = state.instances[row, u, NEXT]
-        n, w = u // width, u % width
-        t = state.types[row, state.jobs[row, n, TYPE], OFFSET] + w
-        expected = state.times[row, t, state.processors[row, p, CLUSTER_OF], COST]
-        end = now + _true_duration(expected, state.factor[row, n, w])
-        state.instances[row, u, START] = now
-        state.instances[row, u, END] = end
-        state.processors[row, p, RUNNING] = u
-        behind = state.instances[row, n * width + w, TAIL] - _true_duration(
-            state.tasks[row, t, SHORTEST], state.factor[row, n, w]
-        )
-        _raise_bound(state, row, n, end + behind)
+    """Idle processors start the first task of their queue whose data are there.
 
-
-@njit(cache=True, error_model="numpy", _nrt=False)
-def _next_event(state, row):
-    """Time of the next event, _NEVER when there is none."""
-    totals = state.totals[row]
-    cap = state.sizes[row, CAP]
+    Returns:
+        the time of the next event, _NEVER when there is none.
+    """
+    now = state.totals[row, NOW]
     time = np.int64(_NEVER)
-    if totals[NEXT_JOB] < state.sizes[row, JOBS] and (cap == 0 or totals[IN_SYSTEM] < cap):
-        time = min(time, max(totals[NEXT_ENTRY], totals[NOW]))
+    if _may_enter(state, row):
+        time = max(state.totals[row, NEXT_ENTRY], now)
     for p in range(state.sizes[row, PROCESSORS]):
         u = state.processors[row, p, RUNNING]
         if u >= 0:
             time = min(time, state.instances[row, u, END])
             continue
-        u = state.processors[row, p, QUEUE]
-        while u >= 0:
-            time = min(time, max(state.instances[row, u, DATA], totals[NOW]))
-            u = state.instances[row, u, NEXT]
+        previous, u, first_data = -1, state.processors[row, p, QUEUE], time
+        while u >= 0 and state.instances[row, u, DATA] > now:
+            first_data = min(first_data, state.instances[row, u, DATA])
+            previous, u = u, state.instances[row, u, NEXT]
+        if u < 0:
+            time = first_data
+            continue
+        if previous < 0:
+            state.processors[row, p, QUEUE] = state.instances[row, u, NEXT]
+        else:
+            state.instances[row, previous, NEXT] = state.instances[row, u, NEXT]
+        time = min(time, _start(state, row, u, p, now))
     return time
 
 
-@njit(cache=True, error_model="numpy", _nrt=False)
-def _end_tasks(state, row):
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+def _start(state, row, u, p, now):
+    """Processor ``p`` starts task ``u``; returns when that truly ends."""
+    n, t = state.instances[row, u, JOB], state.instances[row, u, TASK_OF]
+    factor = state.factor[row, n, t - state.types[row, state.jobs[row, n, TYPE], OFFSET]]
+    expected = state.times[row, t, state.processors[row, p, CLUSTER_OF], COST]
+    end = now + _true_duration(expected, factor)
+    state.instances[row, u, START] = now
+    state.instances[row, u, END] = end
+    state.processors[row, p, RUNNING] = u
+    shortest = _true_duration(state.tasks[row, t, SHORTEST], factor)
+    _raise_bound(state, row, n, end + state.instances[row, u, TAIL] - shortest)
+    return end
+
+
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+def _end_tasks(state, observation, row):
     """Tasks that end now make their consumers ready; jobs without tasks left are complete."""
-    totals, width = state.totals[row], state.factor.shape[2]
+    totals = state.totals[row]
     now = totals[NOW]
     for p in range(state.sizes[row, PROCESSORS]):
         u = state.processors[row, p, RUNNING]
         if u < 0 or state.instances[row, u, END] > now:
             continue
         state.processors[row, p, RUNNING] = -1
-        n = u // width
-        first = state.types[row, state.jobs[row, n, TYPE], OFFSET]
-        t = first + u % width
+        totals[UNDER_WAY] -= 1
+        n, t = state.instances[row, u, JOB], state.instances[row, u, TASK_OF]
         for e in range(state.tasks[row, t, FIRST_OUT], state.tasks[row, t + 1, FIRST_OUT]):
-            v = n * width + state.edges[row, e, OUT_TASK] - first
+            v = u - t + state.edges[row, e, OUT_TASK]
             state.instances[row, v, WAITS_FOR] -= 1
             if state.instances[row, v, WAITS_FOR] == 0:
-                _make_ready(state, row, v)
+                _make_ready(state, observation, row, v)
         state.jobs[row, n, TASKS_LEFT] -= 1
         if state.jobs[row, n, TASKS_LEFT] == 0:
             state.jobs[row, n, COMPLETED] = now
             totals[IN_SYSTEM] -= 1
 
 
-@njit(cache=True, error_model="numpy", _nrt=False)
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def _move_bounds(state, row):
     """Tasks that have not started cannot start before now."""
-    now, width = state.totals[row, NOW], state.factor.shape[2]
+    now = state.totals[row, NOW]
     for i in range(state.totals[row, READY]):
         u = state.ready[row, i]
-        n = u // width
-        _raise_bound(state, row, n, now + state.instances[row, u, TAIL])
+        _raise_bound(state, row, state.instances[row, u, JOB], now + state.instances[row, u, TAIL])
     for p in range(state.sizes[row, PROCESSORS]):
         u = state.processors[row, p, QUEUE]
         while u >= 0:
-            n = u // width
+            n = state.instances[row, u, JOB]
             _raise_bound(state, row, n, now + state.instances[row, u, TAIL])
             u = state.instances[row, u, NEXT]
 
 
-@njit(cache=True, error_model="numpy", _nrt=False)
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def _expect_free(state, row):
     """When each processor is expected to have done what is bound to it."""
-    now, width = state.totals[row, NOW], state.factor.shape[2]
+    now = state.totals[row, NOW]
     for p in range(state.sizes[row, PROCESSORS]):
         k = state.processors[row, p, CLUSTER_OF]
         free = now
         u = state.processors[row, p, RUNNING]
         if u >= 0:
-            t = state.types[row, state.jobs[row, u // width, TYPE], OFFSET] + u % width
+            cost = state.times[row, state.instances[row, u, TASK_OF], k, COST]
             # a task that takes longer than expected may end any time, but has not ended now
-            free = max(now + 1, state.instances[row, u, START] + state.times[row, t, k, COST])
+            free = max(now + 1, state.instances[row, u, START] + cost)
         u = state.processors[row, p, QUEUE]
         while u >= 0:
-            t = state.types[row, state.jobs[row, u // width, TYPE], OFFSET] + u % width
-            free = max(free, state.instances[row, u, DATA]) + state.times[row, t, k, COST]
+            cost = state.times[row, state.instances[row, u, TASK_OF], k, COST]
+            free = max(free, state.instances[row, u, DATA]) + cost
             u = state.instances[row, u, NEXT]
         state.processors[row, p, FREE] = free
         state.processors[row, p, BOUND_NOW] = 0
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
-def _advance(state, row, binding, listing):
-    """Move time until there is a decision to take or the episode ends."""
+def _advance(state, observation, row, wait, binding, listing):
+    """Move time until there is a decision to take or the episode ends.
+
+    Args:
+        state, observation, row: which stream.
+        wait: move it although there may be a decision to take now.
+        binding, listing: see :func:`load_row`.
+    """
     totals = state.totals[row]
     horizon = state.sizes[row, HORIZON]
-    while True:
-        _start_bound(state, row)
-        time = _next_event(state, row)
+    while wait or not (totals[READY] and _list_candidates(state, row, binding, listing)):
+        wait = False
+        time = _start_bound(state, row)
         ends = time == _NEVER
         if horizon and time >= horizon:
             time, ends = np.int64(horizon), True
@@ -717,33 +732,28 @@ def _advance(state, row, binding, listing):
             totals[ENDED] = 1
             totals[CANDIDATES] = 0
             return
-        _end_tasks(state, row)
-        _enter_jobs(state, row)
+        _end_tasks(state, observation, row)
+        _enter_jobs(state, observation, row)
         _expect_free(state, row)
-        if totals[READY] and _list_candidates(state, row, binding, listing):
-            return
 
 
-@njit(cache=True, error_model="numpy", _nrt=False)
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def _list_candidates(state, row, binding, listing):
     """List the candidates and look over the ready tasks; returns whether there is a decision."""
-    width, places = state.factor.shape[2], state.candidates.shape[1]
+    places = state.candidates.shape[1]
     now = np.int32(state.totals[row, NOW])
     count = 1
     surveyed = 0
-    job_path, siblings = state.jobs[row, :, EXPECTED_ALL], state.jobs[row, :, SIBLINGS]
-    free = state.processors[row, :, FREE]
+    job_path = state.jobs[row, :, EXPECTED_ALL]
     listed = state.candidates[row]
     ready_count = min(state.totals[row, READY], WINDOW)
     for i in range(ready_count):
-        n = state.ready[row, i] // width
+        n = state.instances[row, state.ready[row, i], JOB]
         job_path[n] = max(state.jobs[row, n, EXPECTED], now)
-        siblings[n] = 0
     for i in range(ready_count):
         u = state.ready[row, i]
-        n = u // width
-        t = state.types[row, state.jobs[row, n, TYPE], OFFSET] + u % width
-        arrival = state.arrival[row, i]
+        n, t = state.instances[row, u, JOB], state.instances[row, u, TASK_OF]
+        arrival, look = state.arrival[row, i], state.look[row, i]
         best, second, best_on = _NEVER, _NEVER, -1
         before = count
         for k in range(state.sizes[row, CLUSTERS]):
@@ -753,19 +763,21 @@ def _list_candidates(state, row, binding, listing):
             first, idle_first = _NEVER, _NEVER
             chosen, idle = -1, -1
             for p in range(state.first_processor[row, k], state.first_processor[row, k + 1]):
-                begin = max(max(arrival[p], free[p]), now)
+                begin = max(max(arrival[p], state.processors[row, p, FREE]), now)
                 if begin < first:
                     first, chosen = begin, p
-                is_idle = (
-                    state.processors[row, p, RUNNING] < 0 and state.processors[row, p, QUEUE] < 0
-                )
-                if is_idle and begin < idle_first:
-                    idle_first, idle = begin, p
-                if listing == ALL and (binding == EAGER or is_idle) and count < places:
+                if binding == LATE:
+                    if not _is_idle(state, row, p):
+                        continue
+                    if begin < idle_first:
+                        idle_first, idle = begin, p
+                if listing == ALL and count < places:
                     listed[count, PLACE], listed[count, PROCESSOR] = i, p
                     listed[count, BEGIN], listed[count, FINISH] = begin, begin + cost
                     count += 1
             end = first + cost
+            if k == state.tasks[row, t, FASTEST]:
+                look[FASTEST_END] = end
             if end < best:
                 best, second, best_on = end, best, chosen
             elif end < second:
@@ -780,26 +792,26 @@ def _list_candidates(state, row, binding, listing):
             count = before
             break
         surveyed += 1
-        state.look[row, i, BEST_END] = best
-        state.look[row, i, BEST_ON] = best_on
-        state.look[row, i, SECOND_END] = second
-        job_path[n] = max(
-            job_path[n],
-            best + state.times[row, t, state.processors[row, best_on, CLUSTER_OF], AFTER],
-        )
-        siblings[n] += 1
+        look[BEST_END], look[BEST_ON], look[SECOND_END] = best, best_on, second
+        behind = state.times[row, t, state.processors[row, best_on, CLUSTER_OF], AFTER]
+        job_path[n] = max(job_path[n], best + behind)
     state.totals[row, CANDIDATES] = count
     state.totals[row, SURVEYED] = surveyed
     return count > 1
 
 
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+def _is_idle(state, row, p):
+    """Whether a processor has nothing to do."""
+    return state.processors[row, p, RUNNING] < 0 and state.processors[row, p, QUEUE] < 0
+
+
 # ---------------------------------------------------------------------- observation
 
 
-@njit(cache=True, error_model="numpy", _nrt=False)
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def _survey(state, row, ready_count):
-    """Fill the columns of ``cluster``; returns the earliest expected end of a running task."""
-    width = state.factor.shape[2]
+    """Fill the columns of ``survey``; returns the earliest expected end of a running task."""
     now = state.totals[row, NOW]
     unit = f32(state.scale[row, 0])
     cluster = state.survey[row]
@@ -809,8 +821,7 @@ def _survey(state, row, ready_count):
         first, second = _NEVER, _NEVER
         for p in range(state.first_processor[row, k], state.first_processor[row, k + 1]):
             free = state.processors[row, p, FREE]
-            if state.processors[row, p, RUNNING] < 0 and state.processors[row, p, QUEUE] < 0:
-                idle += 1
+            idle += _is_idle(state, row, p)
             if free < first:
                 first, second = free, first
             elif free < second:
@@ -823,8 +834,7 @@ def _survey(state, row, ready_count):
         for column in range(DEMAND, SECOND_LOSS + 1):
             cluster[k, column] = 0
     for i in range(ready_count):
-        u = state.ready[row, i]
-        t = state.types[row, state.jobs[row, u // width, TYPE], OFFSET] + u % width
+        t = state.instances[row, state.ready[row, i], TASK_OF]
         c = cluster[state.tasks[row, t, FASTEST]]
         c[DEMAND] += f32(state.tasks[row, t, SHORTEST])
         c[RIVALS] += 1
@@ -838,22 +848,17 @@ def _survey(state, row, ready_count):
         u = state.processors[row, p, RUNNING]
         if u < 0:
             continue
-        n = u // width
-        first_task = state.types[row, state.jobs[row, n, TYPE], OFFSET]
-        t = first_task + u % width
-        expected = (
-            state.instances[row, u, START]
-            + state.times[row, t, state.processors[row, p, CLUSTER_OF], COST]
-        )
-        next_end = min(next_end, max(now, expected))
+        t = state.instances[row, u, TASK_OF]
+        cost = state.times[row, t, state.processors[row, p, CLUSTER_OF], COST]
+        next_end = min(next_end, max(now, state.instances[row, u, START] + cost))
         for e in range(state.tasks[row, t, FIRST_OUT], state.tasks[row, t + 1, FIRST_OUT]):
             v = state.edges[row, e, OUT_TASK]
-            if state.instances[row, n * width + v - first_task, WAITS_FOR] == 1:
+            if state.instances[row, u - t + v, WAITS_FOR] == 1:
                 cluster[state.tasks[row, v, FASTEST], COMING] += f32(state.tasks[row, v, SHORTEST])
     return next_end
 
 
-@njit(cache=True, error_model="numpy", _nrt=False)
+@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def _soonest(state, row, i, t, free, now):
     """Earliest expected end of the ready task at ``i``, processors being free then; and where."""
     best, best_on = _NEVER, -1
@@ -879,7 +884,6 @@ def _plan(state, row, ready_count, order):
         order: BY_END takes the task that ends first (ETF), BY_WORK a task of the job with the least
             work left.
     """
-    width = state.factor.shape[2]
     now = np.int32(state.totals[row, NOW])
     free, look = state.processors[row, :, PLAN_FREE], state.look[row]
     plan_end = look[:, PLAN_END + order * PLAN_COLUMNS]
@@ -898,28 +902,22 @@ def _plan(state, row, ready_count, order):
                 continue
             key = plan_end[i]
             if order == BY_WORK:
-                key = state.jobs[row, state.ready[row, i] // width, WORK_LEFT]
+                key = state.jobs[row, state.instances[row, state.ready[row, i], JOB], WORK_LEFT]
             if chosen < 0 or key < least:
                 chosen, least = i, key
         p = plan_on[chosen]
         # bound now if the processor has nothing to do, neither really nor in the plan
-        plan_now[chosen] = (
-            state.processors[row, p, RUNNING] < 0
-            and state.processors[row, p, QUEUE] < 0
-            and free[p] == state.processors[row, p, FREE]
-        )
+        plan_now[chosen] = _is_idle(state, row, p) and free[p] == state.processors[row, p, FREE]
         free[p] = max(plan_end[chosen], free[p] + 1)
         for i in range(ready_count):
             if plan_now[i] < 0 and plan_on[i] == p:
-                u = state.ready[row, i]
-                t = state.types[row, state.jobs[row, u // width, TYPE], OFFSET] + u % width
+                t = state.instances[row, state.ready[row, i], TASK_OF]
                 plan_end[i], plan_on[i] = _soonest(state, row, i, t, free, now)
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
 def _observe(state, observation, row, binding):
     """Refresh candidates, node state and globals of a row."""
-    width = state.factor.shape[2]
     totals = state.totals[row]
     count = totals[CANDIDATES]
     mask = observation.action_mask[row]
@@ -944,110 +942,113 @@ def _observe(state, observation, row, binding):
     if binding == LATE:
         _plan(state, row, ready_count, BY_END)
         _plan(state, row, ready_count, BY_WORK)
-    ready, cluster = state.ready[row], state.survey[row]
+    cluster = state.survey[row]
     job_path = state.jobs[row, :, EXPECTED_ALL]
     earliest, least_left, least_work, highest_rank = _NEVER, _NEVER, _NEVER, 1e-9
     ready_work = f32(0)
     for i in range(ready_count):
-        u = ready[i]
-        n = u // width
-        t = state.types[row, state.jobs[row, n, TYPE], OFFSET] + u % width
+        u = state.ready[row, i]
+        n, t = state.instances[row, u, JOB], state.instances[row, u, TASK_OF]
         earliest = min(earliest, state.look[row, i, BEST_END])
         least_left = min(least_left, job_path[n] - now)
         least_work = min(least_work, state.jobs[row, n, WORK_LEFT])
         highest_rank = max(highest_rank, state.rank[row, t])
         ready_work += f32(state.tasks[row, t, SHORTEST])
     nodes[0, 0], nodes[0, 1], nodes[0, 2] = wait_node, -1, -1
-    mask[0] = binding == LATE and _next_event(state, row) < _NEVER
+    mask[0] = binding == LATE and (totals[UNDER_WAY] > 0 or _may_enter(state, row))
     observation.candidates[row, 0, len(CANDIDATE_FEATURES) - 1] = 1
-    for a in range(1, count):
-        i, p = state.candidates[row, a, PLACE], state.candidates[row, a, PROCESSOR]
-        k = state.processors[row, p, CLUSTER_OF]
-        u = ready[i]
-        n = u // width
+    a = 1
+    for i in range(ready_count):
+        u = state.ready[row, i]
+        n, t = state.instances[row, u, JOB], state.instances[row, u, TASK_OF]
         j = state.jobs[row, n, TYPE]
-        first_task = state.types[row, j, OFFSET]
-        t = first_task + u % width
-        nodes[a, 0], nodes[a, 1], nodes[a, 2] = t, type_node + j, cluster_node + k
-        mask[a] = 1
-        c = observation.candidates[row, a]
-        cost, shortest = state.times[row, t, k, COST], state.tasks[row, t, SHORTEST]
-        begin, end = state.candidates[row, a, BEGIN], state.candidates[row, a, FINISH]
-        best, second = state.look[row, i, BEST_END], state.look[row, i, SECOND_END]
-        other = (
-            second if state.processors[row, state.look[row, i, BEST_ON], CLUSTER_OF] == k else best
-        )
-        if other == _NEVER:
-            other = end
-        cores = state.first_processor[row, k + 1] - state.first_processor[row, k]
-        is_fastest = state.tasks[row, t, FASTEST] == k
+        look = state.look[row, i]
+        best, second = look[BEST_END], look[SECOND_END]
+        best_cluster = state.processors[row, look[BEST_ON], CLUSTER_OF]
+        shortest, fastest = state.tasks[row, t, SHORTEST], state.tasks[row, t, FASTEST]
+        own = f32(state.tasks[row, t, SECOND] - shortest)
         left = job_path[n] - now
         work = state.jobs[row, n, WORK_LEFT]
         age = now - state.jobs[row, n, ENTERED]
-        behind = state.times[row, t, k, AFTER]
-        c[0] = f32(cost) * unit
-        c[1] = f32(cost - shortest) * unit
-        c[2] = f32(shortest) / f32(max(cost, 1)) if cost else f32(1)
-        c[3] = f32(begin - now) * unit
-        c[4] = f32(end - now) * unit
-        c[5] = f32(end - best) * unit
-        c[6] = f32(end - earliest) * unit
-        c[7] = f32(max(state.arrival[row, i, p] - now, 0)) * unit
-        c[8] = f32(max(state.processors[row, p, FREE] - now, 0)) * unit
-        c[9] = f32(other - end) * unit
-        c[10] = f32(_choices(state, row, t) - 1) * f32(0.25)
-        c[11] = f32(behind) * unit
-        c[12] = f32(job_path[n] - end - behind) * unit
-        c[13] = f32(left) * unit
-        c[14] = f32(left - least_left) * unit
-        c[15] = f32(age) * unit
-        c[16] = f32(age + left) / f32(max(state.types[row, j, PATH], 1))
-        c[17] = f32(work) * unit
-        tasks = state.types[row, j + 1, OFFSET] - first_task
-        c[18] = f32(1) - f32(state.jobs[row, n, TASKS_LEFT]) / f32(tasks)
-        c[19] = f32(state.rank[row, t] / highest_rank)
-        c[20] = f32(state.tasks[row, t + 1, FIRST_OUT] - state.tasks[row, t, FIRST_OUT]) * f32(0.25)
+        stretch = f32(age + left) / f32(max(state.types[row, j, PATH], 1))
+        tasks = state.types[row, j + 1, OFFSET] - state.types[row, j, OFFSET]
+        progress = f32(1) - f32(state.jobs[row, n, TASKS_LEFT]) / f32(tasks)
+        rank = f32(state.rank[row, t] / highest_rank)
+        first_out, end_out = state.tasks[row, t, FIRST_OUT], state.tasks[row, t + 1, FIRST_OUT]
         unlocks = 0
-        for e in range(state.tasks[row, t, FIRST_OUT], state.tasks[row, t + 1, FIRST_OUT]):
-            unlocks += (
-                state.instances[
-                    row, n * width + state.edges[row, e, OUT_TASK] - first_task, WAITS_FOR
-                ]
-                == 1
-            )
-        c[21] = f32(unlocks) * f32(0.25)
-        c[22] = f32(state.jobs[row, n, SIBLINGS] - 1) * f32(0.25)
-        c[23] = cluster[k, IDLE] / f32(cores)
-        c[24] = cluster[k, NEXT_FREE]
-        c[25] = cluster[k, DEMAND] / f32(cores) * unit
-        c[26] = (cluster[k, RIVALS] - f32(is_fastest) - cluster[k, IDLE]) * f32(0.25)
-        c[27] = cluster[k, COMING] / f32(cores) * unit
-        own = f32(state.tasks[row, t, SECOND] - shortest)
-        loss = cluster[k, LOSS]
-        if is_fastest and own == loss:
-            loss = cluster[k, SECOND_LOSS]
-        c[28] = loss * unit
-        c[29] = own * unit
-        c[30] = is_fastest
-        c[31] = f32(_fastest_end(state, row, i, t, now) - end) * unit
-        if binding == LATE:
-            for order in range(2):
-                look = state.look[row, i, PLAN_END + order * PLAN_COLUMNS :]
-                c[32 + 2 * order] = look[2] == 1 and look[1] == p
-                c[33 + 2 * order] = f32(look[0] - end) * unit
-        else:
-            c[32] = end == earliest
-            c[33] = f32(earliest - end) * unit
-            c[34] = work == least_work and end == best
-            c[35] = 0
-        c[36] = state.survey[row, k, GENERAL]
-        c[37] = f32(work - least_work) * unit
-    _observe_nodes(state, observation, row, ready_count)
-    g = observation.globals[row]
-    num_processors = state.sizes[row, PROCESSORS]
+        for e in range(first_out, end_out):
+            v = u - t + state.edges[row, e, OUT_TASK]
+            unlocks += state.instances[row, v, WAITS_FOR] == 1
+        while a < count and state.candidates[row, a, PLACE] == i:
+            p = state.candidates[row, a, PROCESSOR]
+            k = state.processors[row, p, CLUSTER_OF]
+            nodes[a, 0], nodes[a, 1], nodes[a, 2] = t, type_node + j, cluster_node + k
+            mask[a] = 1
+            c = observation.candidates[row, a]
+            cost = state.times[row, t, k, COST]
+            begin, end = state.candidates[row, a, BEGIN], state.candidates[row, a, FINISH]
+            other = second if best_cluster == k else best
+            if other == _NEVER:
+                other = end
+            cores = state.first_processor[row, k + 1] - state.first_processor[row, k]
+            behind = state.times[row, t, k, AFTER]
+            is_fastest = fastest == k
+            loss = cluster[k, LOSS]
+            if is_fastest and own == loss:
+                loss = cluster[k, SECOND_LOSS]
+            c[0] = f32(cost) * unit
+            c[1] = f32(cost - shortest) * unit
+            c[2] = f32(shortest) / f32(max(cost, 1)) if cost else f32(1)
+            c[3] = f32(begin - now) * unit
+            c[4] = f32(end - now) * unit
+            c[5] = f32(end - best) * unit
+            c[6] = f32(end - earliest) * unit
+            c[7] = f32(max(state.arrival[row, i, p] - now, 0)) * unit
+            c[8] = f32(max(state.processors[row, p, FREE] - now, 0)) * unit
+            c[9] = f32(other - end) * unit
+            c[10] = f32(state.tasks[row, t, CHOICES] - 1) * f32(0.25)
+            c[11] = f32(behind) * unit
+            c[12] = f32(job_path[n] - end - behind) * unit
+            c[13] = f32(left) * unit
+            c[14] = f32(left - least_left) * unit
+            c[15] = f32(age) * unit
+            c[16] = stretch
+            c[17] = f32(work) * unit
+            c[18] = progress
+            c[19] = rank
+            c[20] = f32(end_out - first_out) * f32(0.25)
+            c[21] = f32(unlocks) * f32(0.25)
+            c[22] = f32(state.jobs[row, n, SIBLINGS] - 1) * f32(0.25)
+            c[23] = cluster[k, IDLE] / f32(cores)
+            c[24] = cluster[k, NEXT_FREE]
+            c[25] = cluster[k, DEMAND] / f32(cores) * unit
+            c[26] = (cluster[k, RIVALS] - f32(is_fastest) - cluster[k, IDLE]) * f32(0.25)
+            c[27] = cluster[k, COMING] / f32(cores) * unit
+            c[28] = loss * unit
+            c[29] = own * unit
+            c[30] = is_fastest
+            c[31] = f32(look[FASTEST_END] - end) * unit
+            if binding == LATE:
+                for order in range(2):
+                    plan = look[order * PLAN_COLUMNS :]
+                    c[32 + 2 * order] = plan[PLAN_NOW] == 1 and plan[PLAN_ON] == p
+                    c[33 + 2 * order] = f32(plan[PLAN_END] - end) * unit
+            else:
+                c[32] = end == earliest
+                c[33] = f32(earliest - end) * unit
+                c[34] = work == least_work and end == best
+                c[35] = 0
+            c[36] = cluster[k, GENERAL]
+            c[37] = f32(work - least_work) * unit
+            a += 1
+    node_state = observation.node_state[row]
     idle = f32(0)
     for k in range(state.sizes[row, CLUSTERS]):
         idle += cluster[k, IDLE]
+        node_state[cluster_node + k, 0] = cluster[k, IDLE] * f32(0.125)
+        node_state[cluster_node + k, 1] = cluster[k, FIRST_FREE]
+    g = observation.globals[row]
+    num_processors = state.sizes[row, PROCESSORS]
     g[0] = f32(totals[IN_SYSTEM]) * f32(0.125)
     cap = state.sizes[row, CAP]
     g[1] = f32(totals[IN_SYSTEM]) / f32(cap) if cap else f32(0)
@@ -1064,51 +1065,6 @@ def _observe(state, observation, row, binding):
     g[11] = f32(totals[READY] - ready_count) * f32(0.125)
 
 
-@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
-def _choices(state, row, t):
-    count = 0
-    for k in range(state.sizes[row, CLUSTERS]):
-        count += state.times[row, t, k, COST] >= 0
-    return count
-
-
-@njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
-def _fastest_end(state, row, i, t, now):
-    """Earliest expected end on the cluster that is fastest for the task."""
-    k = state.tasks[row, t, FASTEST]
-    first = np.int64(_NEVER)
-    for p in range(state.first_processor[row, k], state.first_processor[row, k + 1]):
-        first = min(first, max(max(state.arrival[row, i, p], state.processors[row, p, FREE]), now))
-    return first + state.tasks[row, t, SHORTEST]
-
-
-@njit(cache=True, error_model="numpy", _nrt=False)
-def _observe_nodes(state, observation, row, ready_count):
-    """Counts of ready tasks and of jobs by type, idle processors and waits by cluster."""
-    width = state.factor.shape[2]
-    type_node, cluster_node, _ = _first_nodes(state)
-    node_state = observation.node_state[row]
-    for t in range(state.sizes[row, TASKS]):
-        node_state[t, 0] = 0
-    for j in range(state.sizes[row, TYPES]):
-        node_state[type_node + j, 0] = 0
-    quarter = f32(0.25)
-    for i in range(ready_count):
-        u = state.ready[row, i]
-        n = u // width
-        j = state.jobs[row, n, TYPE]
-        node_state[state.types[row, j, OFFSET] + u % width, 0] += quarter
-        if state.jobs[row, n, SIBLINGS] > 0:  # each job with ready tasks once
-            node_state[type_node + j, 0] += quarter
-            state.jobs[row, n, SIBLINGS] = -state.jobs[row, n, SIBLINGS]
-    for i in range(ready_count):
-        n = state.ready[row, i] // width
-        state.jobs[row, n, SIBLINGS] = abs(state.jobs[row, n, SIBLINGS])
-    for k in range(state.sizes[row, CLUSTERS]):
-        node_state[cluster_node + k, 0] = state.survey[row, k, IDLE] * f32(0.125)
-        node_state[cluster_node + k, 1] = state.survey[row, k, FIRST_FREE]
-
-
 # ---------------------------------------------------------------------- steps
 
 
@@ -1116,13 +1072,10 @@ def _observe_nodes(state, observation, row, ready_count):
 def _step_row(state, observation, row, action, binding, listing, terminated):
     """One decision; returns the reward."""
     before = state.totals[row, BOUND]
-    more = False
     if action > 0:
         chosen = state.candidates[row, action]
-        _bind(state, row, chosen[PLACE], chosen[PROCESSOR], chosen[FINISH])
-        more = state.totals[row, READY] > 0 and _list_candidates(state, row, binding, listing)
-    if not more:
-        _advance(state, row, binding, listing)
+        _bind(state, observation, row, chosen[PLACE], chosen[PROCESSOR], chosen[FINISH])
+    _advance(state, observation, row, action == 0, binding, listing)
     _observe(state, observation, row, binding)
     terminated[row] = state.totals[row, ENDED] == 1
     return (before - state.totals[row, BOUND]) * state.scale[row, 1]

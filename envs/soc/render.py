@@ -122,7 +122,7 @@ def chrome_trace(instance: StreamInstance, solution: StreamSolution) -> dict[str
         trace.flow(
             number,
             f"job {before.job}",
-            (before.processor, before.end),
+            (before.processor, before.start, before.end),
             (after.processor, after.start),
         )
     present = 0

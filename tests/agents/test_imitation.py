@@ -4,32 +4,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from makespan.agents.checkpoint import load_checkpoint
-from makespan.agents.imitation import HindsightTrainer, SelfLabellingTrainer, best_episodes
-from makespan.agents.ppo import PPOConfig, collect
+from makespan.agents.ppo import PPOConfig
 from makespan.agents.trainer import CHECKPOINT, METRICS, RunConfig, Trainer
 from makespan.envs import FAMILIES
 from makespan.envs.core.errors import UnknownNameError, UsageError
 from makespan.envs.jobshop.generator import JobShopGenerator
-from makespan.models.policy import GraphPolicy, PolicyConfig
+from makespan.models.policy import PolicyConfig
 
 RUN = RunConfig(
     iterations=6, validation=2, validate_every=6, imitate="active/mwkr", imitate_iterations=4
 )
 
 
-def make_trainer(
-    folder: Path, run: RunConfig = RUN, encoder: str = "none", kind: type[Trainer] = Trainer
-) -> Trainer:
+def make_trainer(folder: Path, run: RunConfig = RUN, encoder: str = "none") -> Trainer:
     policy = PolicyConfig(encoder=encoder, hidden=16, heads=2, encoder_layers=1)
     ppo = PPOConfig(instances=4, replicas=3, minibatch=64, epochs=4, learning_rate=3e-3)
     options = {"decode": "active", "lookahead": "none"}
     generator = JobShopGenerator(jobs=5, machines=4)
-    return kind(FAMILIES["jobshop"](), generator, options, policy, ppo, run, folder)
+    return Trainer(FAMILIES["jobshop"](), generator, options, policy, ppo, run, folder)
 
 
 @pytest.mark.parametrize("encoder", ["none", "gatv2"])
@@ -47,17 +43,11 @@ def test_the_network_comes_to_agree_with_its_teacher(tmp_path: Path, encoder: st
     assert len(lines) == 6
 
 
-@pytest.mark.parametrize(
-    ("kind", "run"),
-    [(Trainer, RUN), (SelfLabellingTrainer, RunConfig(iterations=4, validation=2))],
-)
-def test_a_resumed_run_imitates_as_one_that_never_stopped(
-    tmp_path: Path, kind: type[Trainer], run: RunConfig
-) -> None:
-    make_trainer(tmp_path / "whole", run, kind=kind).train()
-    first = make_trainer(tmp_path / "parts", run, kind=kind)
+def test_a_resumed_run_imitates_as_one_that_never_stopped(tmp_path: Path) -> None:
+    make_trainer(tmp_path / "whole").train()
+    first = make_trainer(tmp_path / "parts")
     first.train(stop=lambda: first.counters.iteration == 2)
-    second = make_trainer(tmp_path / "parts", run, kind=kind)
+    second = make_trainer(tmp_path / "parts")
     second.resume()
     second.train()
     one = load_checkpoint(tmp_path / "whole" / CHECKPOINT)
@@ -79,41 +69,3 @@ def test_teachers_that_cannot_be_are_refused(
     options: dict[str, Any] = {"imitate": spec}
     with pytest.raises(error, match=message):
         make_trainer(tmp_path, replace(RUN, **options))
-
-
-def test_the_best_episode_of_each_instance_is_kept() -> None:
-    family = FAMILIES["jobshop"]()
-    generator = JobShopGenerator(jobs=(3, 5), machines=3)
-    problem = family.make_problem(generator)
-    config = PPOConfig(instances=3, replicas=4)
-    network = GraphPolicy(problem.spec, PolicyConfig(encoder="none", hidden=16))
-    rng, device = np.random.default_rng(0), torch.device("cpu")
-    experience = collect(network, problem, generator, config, rng, device, value_scale=1.0)
-    best = best_episodes(experience, config.replicas)
-    kept = np.unique(best.rows)
-    assert (kept // config.replicas).tolist() == [0, 1, 2]  # one of each instance
-    for row in kept:
-        others = experience.totals.reshape(3, 4)[row // config.replicas]
-        assert experience.totals[row] == others.max()
-        decisions = (experience.rows == row).sum()
-        assert (best.rows == row).sum() == decisions
-        own = torch.from_numpy(np.flatnonzero(experience.rows == row))
-        assert torch.equal(
-            best.actions[torch.from_numpy(best.rows == row)], experience.actions[own]
-        )
-
-
-def test_hindsight_needs_a_policy_that_sees_the_future(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="jobshop has no policy 'clairvoyant'"):
-        make_trainer(tmp_path, RunConfig(iterations=1), kind=HindsightTrainer)
-
-
-def test_hindsight_imitates_the_clairvoyant_policy(tmp_path: Path) -> None:
-    family = FAMILIES["soc"]()
-    generator = replace(family.generators["soc"], platforms=("toy",), jobs=(2, 3))
-    policy, ppo = PolicyConfig(encoder="none", hidden=16), PPOConfig(instances=2, replicas=2)
-    run = RunConfig(iterations=2, validation=1)
-    options = {name: values[0] for name, values in family.problem_options.items()}
-    trainer = HindsightTrainer(family, generator, options, policy, ppo, run, tmp_path)
-    trainer.train()
-    assert all("agreement" in row for row in trainer._rows)

@@ -74,6 +74,15 @@ VARIANTS["makespan/LLMRouting-v0"] = {
     "stale": {**_SMALL_CLUSTER, "stale_s": 0.5, "delay_s": 0.01, "queue": "srpt"},
     "pools": {**_SMALL_CLUSTER, "num_replicas": (2, 3), "pools": "disaggregated", "queue": "vtc"},
 }
+_FEW_MOVES = {**_SMALL_SHOP, "moves": 5}
+VARIANTS["makespan/JobShopImprove-v0"] = {
+    "n5": _FEW_MOVES,
+    "n6": {**_FEW_MOVES, "neighbourhood": "n6", "tabu": "last", "start": "random"},
+}
+VARIANTS["makespan/BlockingJobShop-v0"] = {
+    "swap": {**_SMALL_SHOP, "lookahead": "dispatch"},
+    "mask": {**_SMALL_SHOP, "swap": False, "on_down": "restart", "shutdowns": (0.2, 0.4)},
+}
 
 
 class Case(NamedTuple):

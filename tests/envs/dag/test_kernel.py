@@ -130,18 +130,23 @@ def test_every_step_is_that_of_the_plain_twin(actions: str, placement: str, disp
     for number, instance in enumerate(instances(25, seed=1)):
         choose = np.random.default_rng(number)
         row = Row(DagProblem.for_instances([instance], **options, lookahead="lists"), instance)
+        plain = Row(DagProblem.for_instances([instance], **options), instance)
         twin = Graph(instance, **options)
         assert row.problem.metrics(row.state, 0)["lower_bound"] == twin.initial_bound
+        prospect = [twin.initial_bound]
         while not row.terminated[0]:
             legal = row.legal()
             assert legal == twin.legal()
             if len(legal) > 1:
                 trials = row.state.lookahead[0][np.flatnonzero(row.observation.action_mask[0])]
                 assert trials.tolist() == [twin.trial(choice) for choice in legal]
+                prospect.append(min(trials.tolist()))
+            assert row.problem.metrics(row.state, 0)["objective"] == prospect[-1]
             choice = legal[choose.integers(len(legal))]
             before = twin.bound
             twin.take(choice)
-            reward = row.take(choice)
+            row.take(choice)
+            reward = plain.take(choice)
             assert reward == pytest.approx((before - twin.bound) / max(twin.initial_bound, 1))
         solution = row.problem.solution(row.state, 0)
         solution.validate(instance)

@@ -1,18 +1,22 @@
 """Pipeline-parallel training: published formulas, optima, the validator."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from makespan.baselines.dag.lists import ListScheduler
+from makespan.baselines.dag.lists import RULES, ListScheduler
 from makespan.baselines.dag.pipeline import (
     one_forward_one_backward,
     solve_pipeline,
     zero_bubble,
 )
 from makespan.envs.core.errors import InstanceError, InvalidSolutionError
+from makespan.envs.dag.bounds import longest_span
+from makespan.envs.dag.formats import read_instance
 from makespan.envs.dag.pipeline import (
     BACKWARD,
     FORWARD,
@@ -73,16 +77,46 @@ def test_more_memory_never_hurts_the_optimum() -> None:
     assert spans[0] > spans[-1]
 
 
-def test_without_memory_limit_it_is_a_task_graph() -> None:
-    instance = PipelineInstance.uniform(3, 4, 12, communication=1)
+@pytest.mark.parametrize("memory", [1, 2, 12])
+def test_it_is_a_task_graph(memory: int) -> None:
+    """Valid schedules of the one are those of the other."""
+    instance = PipelineInstance.uniform(3, 4, memory, communication=1)
     graph = instance.task_graph()
     assert graph.size == "36x3"
     assert graph.tasks[0] == "F(0,0)"
     zero_bubble(instance).as_task_graph(instance).validate(graph)
-    heft = ListScheduler("heft").solve(graph).solution
-    heft.validate(graph)
-    order = np.argsort(heft.tasks)
-    PipelineSolution(heft.starts[order].reshape(3, 3, 4))  # the order of passes()
+    for rule in RULES:
+        found = ListScheduler(rule).solve(graph).solution
+        found.validate(graph)
+        solution = PipelineSolution.from_task_graph(instance, found)
+        solution.validate(instance)
+        assert longest_span(graph, found) == solution.objective(instance)
+
+
+def test_a_file_of_a_pipeline_is_read_as_a_task_graph(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    fields = {
+        "kind": "pipeline",
+        "version": 1,
+        "microbatches": 4,
+        "times": [[1, 2], [1, 2], [1, 1]],
+    }
+    path.write_text(json.dumps({**fields, "memory": 2}))
+    graph = read_instance(path)
+    times = np.array(fields["times"])
+    assert graph == PipelineInstance("mine", 4, times, np.array([2, 2])).task_graph()
+    for change, message in (
+        ({}, r"missing field\(s\) \['memory'\]"),
+        ({"memory": 2, "stages": 3}, r"unknown field\(s\) \['stages'\]"),
+        ({"memory": 1.5}, "memory: found 1.5, expected whole numbers"),
+        ({"memory": 2, "times": [[1, 2], [1]]}, "times: found rows of different lengths"),
+        ({"memory": 2, "times": [1, 2, 3]}, "times: found 1 dimension"),
+        ({"memory": 0}, "memory of stage 0: found 0, expected at least 1"),
+        ({"memory": 2, "microbatches": [4]}, "microbatches: found .*, expected one number"),
+    ):
+        path.write_text(json.dumps({**fields, **change}))
+        with pytest.raises(InstanceError, match=f"mine.json: {message}"):
+            read_instance(path)
 
 
 def moved(kind: int, stage: int, microbatch: int, to: int) -> Callable[[Any], Any]:

@@ -1,0 +1,275 @@
+"""The benchmark: all families' suites, baselines and shipped policies; one report, README's table.
+
+    python benchmarks/suite.py --short            within 15 minutes on two cores
+    python benchmarks/suite.py --workers 8        in full; stop it and start it again: it goes on
+
+Results of each suite are in a folder of their own, as evaluate.py writes them; ``report.html``
+shows all of them, ``readme.md`` is the table of the README, and ``--readme README.md`` puts it
+there.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import tyro
+
+from makespan.baselines.evaluation import Evaluation, Plan, compare, load_suite
+from makespan.baselines.report import Page, Picture, Section, headline, sections, write_page
+from makespan.baselines.results import Row, find_contradictions
+from makespan.baselines.runner import Workbench, hardware, registered_family
+from makespan.baselines.summary import SolverSummary, Summary
+from makespan.envs.core.errors import MakespanError, UsageError
+from makespan.envs.core.files import write_atomically
+from makespan.train import set_threads
+
+FOLDER = Path("reports/benchmark")
+START, END = "<!-- benchmark: python benchmarks/suite.py -->", "<!-- end of benchmark -->"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A suite to be run.
+
+    Attributes:
+        family: its word on the command line.
+        suite: of the family.
+        solvers: besides the rules; first the shipped policy.
+        rules: specifications; None for all of the family, under its default options.
+        time_limit_s: per instance, for solvers that search.
+        note: what the instances are, for the table of the README.
+    """
+
+    family: str
+    suite: str
+    solvers: tuple[str, ...]
+    rules: tuple[str, ...] | None = None
+    time_limit_s: float = 10.0
+    note: str = ""
+
+    def specs(self, workbench: Workbench) -> tuple[str, ...]:
+        """All solvers of the entry."""
+        if self.rules is not None:
+            return (*self.solvers, *self.rules)
+        rules = [name for name in workbench.family.policies if not name.startswith("pretrained")]
+        return tuple(dict.fromkeys([*self.solvers, *rules]))
+
+
+_JOB_SHOP_RULES = (
+    *("nondelay/pilot", "active/pilot", "nondelay/atc", "nondelay/fdd-mwkr", "nondelay/mwkr"),
+    *("nondelay/mor", "nondelay/spt", "active/mwkr"),
+)
+_JOB_SHOP = ("pretrained", "pretrained:samples=128", "tabu", "cp-sat")
+_DAG = (
+    "pretrained",
+    "pretrained:samples=64",
+    "heft",
+    "lookahead-heft",
+    "peft",
+    "cpop",
+    "dls",
+    "etf",
+)
+_SOC = ("pretrained", "eager/etf", "eager/heft")
+_MEMORY = ("pretrained", "msa", "hybrid", "local-search")
+_OFFSETS = ("pretrained", "greedy", "iterated-beam", "local-search")
+
+SHORT = (
+    Entry("jobshop", "ta01-10", _JOB_SHOP, _JOB_SHOP_RULES, 2.0, "Taillard 15x15"),
+    Entry("dag", "layered-30", (*_DAG, "cp-sat"), time_limit_s=2.0, note="30 tasks"),
+    Entry("soc", "ds3-cpu", _SOC, note="CPU-only SoC, four loads"),
+    Entry("routing", "heterogeneous", ("pretrained",), note="6 replicas of up to 3 kinds"),
+    Entry("memory", "test-random", _MEMORY, time_limit_s=2.0, note="generated programs"),
+    Entry("offsets", "generated", _OFFSETS, time_limit_s=1.0, note="generated, 100-200 buffers"),
+)
+
+FULL = (
+    Entry("jobshop", "taillard", _JOB_SHOP, _JOB_SHOP_RULES, note="Taillard"),
+    Entry("dag", "layered-30", (*_DAG, "cp-sat"), note="30 tasks"),
+    Entry("dag", "layered-30-100", _DAG, note="30 to 100 tasks"),
+    Entry("dag", "structured", _DAG, note="linear algebra, FFT, stencils"),
+    Entry("dag", "workflows", _DAG, note="shapes of scientific workflows"),
+    Entry("soc", "ds3-default", _SOC, note="DS3's SoC, seven scales"),
+    Entry("soc", "ds3-cpu", _SOC, note="CPU-only SoC, four loads"),
+    Entry("soc", "ds3-default-noise", _SOC, note="DS3's SoC, noise 0 to 0.5"),
+    Entry("soc", "toy", _SOC, note="three processors"),
+    Entry("routing", "homogeneous", ("pretrained",), note="4 equal replicas"),
+    Entry("routing", "heterogeneous", ("pretrained",), note="6 replicas of up to 3 kinds"),
+    Entry("routing", "memory", ("pretrained",), note="little KV memory"),
+    Entry("routing", "five-tasks", ("pretrained",), note="the five-task mixture"),
+    Entry("routing", "prefix", ("pretrained",), note="shared prefixes"),
+    Entry("memory", "test-random", _MEMORY, note="generated programs"),
+    Entry("memory", "test", _MEMORY, note="traced programs"),
+    Entry("memory", "test-dynamic", _MEMORY, note="traced programs, dynamic copies"),
+    Entry("offsets", "generated", _OFFSETS, note="generated, 100-200 buffers"),
+)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """An entry with its results."""
+
+    entry: Entry
+    rows: Sequence[Row]
+    summary: Summary | None
+    option_names: Sequence[str]
+    pictures: Sequence[Picture]
+
+    @property
+    def title(self) -> str:
+        """Of its part of the report."""
+        return f"{self.entry.family}, {self.entry.suite}"
+
+
+def finish(entry: Entry, out: Path, backend: str, workers: int) -> Finished:
+    """Run what is missing of an entry."""
+    make_family = partial(registered_family, entry.family)
+    workbench = Workbench(make_family())
+    instances, best_known = load_suite(workbench.family, entry.suite)
+    plan = Plan(
+        make_family=make_family,
+        workbench=workbench,
+        instances=instances,
+        best_known=best_known,
+        specs=entry.specs(workbench),
+        seeds=(0,),
+        time_limit_s=entry.time_limit_s,
+        own_files=False,
+        out=out / f"{entry.family}-{entry.suite}",
+    )
+    plan.check()
+    plan.out.mkdir(parents=True, exist_ok=True)
+    evaluation = Evaluation(plan)
+    _run(entry, evaluation, backend, workers)
+    rows, summary = compare(evaluation)
+    return Finished(entry, rows, summary, plan.option_names, evaluation.pictures(summary))
+
+
+def _run(entry: Entry, evaluation: Evaluation, backend: str, workers: int) -> None:
+    """Behind a progress bar."""
+    from rich.progress import track
+
+    title = f"{entry.family}, {entry.suite}"
+    missing = len(evaluation.missing())
+    for _ in track(evaluation.run(backend, workers), title, total=missing):
+        pass
+
+
+def write_report(
+    finished: Sequence[Finished], path: Path, facts: Sequence[tuple[str, str]]
+) -> None:
+    """One page with the charts and tables of all entries."""
+    found: list[Section] = []
+    for part in finished:
+        for section in sections(part.rows, part.summary, part.option_names):
+            title = f"{part.title}: {section.title}"
+            found.append(Section(title, section.chart, section.table, section.folded))
+    write_page(
+        path,
+        Page(
+            title="makespan: benchmark",
+            headline=" ".join(f"{p.title}: {headline(p.summary, p.rows)}" for p in finished),
+            facts=facts,
+            sections=found,
+            pictures=[
+                Picture(picture.path, f"{part.title}: {picture.caption}")
+                for part in finished
+                for picture in part.pictures
+            ],
+            warnings=[text for part in finished for text in find_contradictions(part.rows)],
+            left_out=[name for p in finished if p.summary for name in p.summary.left_out],
+        ),
+    )
+
+
+def readme_table(finished: Sequence[Finished]) -> str:
+    """The table of the README: best rule, shipped policy and best solver of each suite."""
+    columns = (
+        *("family", "instances", "gap to", "best rule", "shipped policy, greedy"),
+        *("difference, points (95 %)", "best of all"),
+    )
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    lines += [_readme_line(part, part.summary) for part in finished if part.summary is not None]
+    return "\n".join(lines) + "\n"
+
+
+def _readme_line(part: Finished, summary: Summary) -> str:
+    by_spec = {solver.spec: solver for solver in summary.solvers}
+    rule, policy = by_spec[str(summary.baseline)], by_spec[part.entry.solvers[0]]
+    assert policy.paired is not None
+    low, high = policy.paired.interval
+    cells = (
+        part.entry.family,
+        f"{part.entry.suite}: {part.entry.note}, {len(summary.instances)}",
+        summary.gap_to,
+        _solver_cell(rule),
+        f"{policy.overall.gap:.2f} %",
+        f"{policy.paired.mean:+.2f} ({low:+.2f} to {high:+.2f})",
+        _solver_cell(summary.solvers[0]),
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _solver_cell(solver: SolverSummary) -> str:
+    return f"{solver.overall.gap:.2f} % ({solver.spec})"
+
+
+def put_into(readme: Path, table: str) -> None:
+    """Replace what stands between the marks; raises UsageError when they are missing."""
+    text = readme.read_text(encoding="utf-8")
+    before, start, rest = text.partition(START)
+    _, end, after = rest.partition(END)
+    if not (start and end):
+        raise UsageError(f"{readme}: found no {START if not start else END!r}")
+    write_atomically(readme, f"{before}{START}\n{table}{END}{after}")
+
+
+def main(
+    short: bool = False,
+    families: tuple[str, ...] = (),
+    out: Path | None = None,
+    backend: str = "",
+    workers: int = 1,
+    readme: Path | None = None,
+) -> None:
+    """Run the benchmark, or go on with it.
+
+    Args:
+        short: fewer and smaller suites, shorter time limits.
+        families: only these; none: all.
+        out: folder of the results.
+        backend: serial, process or ray; empty: serial with one worker, else process.
+        workers: processes.
+        readme: put the table into that file.
+    """
+    set_threads(1)
+    entries = [e for e in (SHORT if short else FULL) if not families or e.family in families]
+    out = out or FOLDER / ("short" if short else "full")
+    backend = backend or ("serial" if workers == 1 else "process")
+    started = time.perf_counter()
+    try:
+        finished = [finish(entry, out, backend, workers) for entry in entries]
+        table = readme_table(finished)
+        if readme is not None:
+            put_into(readme, table)
+    except MakespanError as error:
+        raise SystemExit(f"suite.py: {error}") from None
+    except KeyboardInterrupt:
+        raise SystemExit("suite.py: interrupted; the same command goes on") from None
+    facts = [
+        ("Command", f"python benchmarks/suite.py {' '.join(sys.argv[1:])}"),
+        ("Date", time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())),
+        ("Hardware", hardware()),
+        ("Seconds of this run", f"{time.perf_counter() - started:.0f}, {workers} process(es)"),
+    ]
+    write_report(finished, out / "report.html", facts)
+    write_atomically(out / "readme.md", table)
+    print(table)
+    print(out / "report.html")
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

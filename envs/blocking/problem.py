@@ -1,0 +1,222 @@
+"""The blocking job shop as a :class:`~makespan.envs.core.problem.Problem`."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from makespan.envs.blocking import kernel
+from makespan.envs.blocking.instance import ON_DOWN_MODES, BlockingInstance
+from makespan.envs.blocking.kernel import State
+from makespan.envs.blocking.solution import COLUMNS, BlockingSolution
+from makespan.envs.core.compiled import CompiledProblem
+from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
+from makespan.envs.core.observation import Observation, ObservationSpec
+
+OPTIONS = {"deadlock": kernel.DEADLOCK_MODES, "lookahead": kernel.LOOKAHEAD_MODES}
+
+
+class Sizes(NamedTuple):
+    """What an instance, or the largest of many, takes up."""
+
+    jobs: int
+    machines: int
+    operations: int
+    shutdowns: int
+
+
+class BlockingProblem(CompiledProblem[BlockingInstance]):
+    """Lets jobs enter machines one by one, or time pass, to minimise the makespan.
+
+    Candidate 0 is to wait, candidate ``1 + job`` lets the job enter its next machine.
+
+    Args:
+        largest: sizes to pad to.
+        deadlock: ``"mask"`` or ``"end"``, see :mod:`makespan.envs.blocking.kernel`.
+        lookahead: ``"dispatch"`` adds features from trial schedules, see there.
+
+    Raises:
+        UnknownNameError: for an unknown mode.
+    """
+
+    name: ClassVar[str] = "blocking"
+    kernels: ClassVar[tuple[Any, Any]] = kernel.step, kernel.step_parallel
+    parallel_rows: ClassVar[int] = 128
+
+    def __init__(self, largest: Sizes, deadlock: str = "mask", lookahead: str = "none") -> None:
+        if deadlock not in kernel.DEADLOCK_MODES:
+            raise UnknownNameError("deadlock mode", deadlock, kernel.DEADLOCK_MODES)
+        if lookahead not in kernel.LOOKAHEAD_MODES:
+            raise UnknownNameError("lookahead mode", lookahead, kernel.LOOKAHEAD_MODES)
+        self.largest = largest
+        self.deadlock = deadlock
+        self.lookahead = lookahead
+        self.constants = (
+            kernel.DEADLOCK_MODES.index(deadlock),
+            kernel.LOOKAHEAD_MODES.index(lookahead),
+        )
+        extra = () if lookahead == "none" else kernel.LOOKAHEAD_FEATURES
+        self.spec = ObservationSpec(
+            max_nodes=largest.operations + largest.jobs + largest.machines,
+            max_edges=3 * largest.operations,
+            max_candidates=1 + largest.jobs,
+            node_types=kernel.NODE_TYPES,
+            edge_types=kernel.EDGE_TYPES,
+            node_features=kernel.NODE_FEATURES,
+            node_state_features=kernel.NODE_STATE_FEATURES,
+            edge_features=kernel.EDGE_FEATURES,
+            candidate_features=kernel.CANDIDATE_FEATURES + extra,
+            candidate_roles=kernel.CANDIDATE_ROLES,
+            global_features=kernel.GLOBAL_FEATURES,
+        )
+
+    @classmethod
+    def for_instances(cls, instances: Sequence[BlockingInstance], **options: Any) -> Self:
+        """The smallest problem that holds all ``instances``; raises UsageError for none."""
+        if not instances:
+            raise UsageError("instances: found none, expected at least one")
+        sizes = np.max([_sizes(instance) for instance in instances], axis=0)
+        return cls(Sizes(*sizes.tolist()), **options)
+
+    def options(self) -> dict[str, Any]:
+        """``{"deadlock": mode, "lookahead": mode}``."""
+        return {"deadlock": self.deadlock, "lookahead": self.lookahead}
+
+    def fits(self, instance: BlockingInstance) -> str | None:
+        """None when the instance fits, else what is too large."""
+        for what, found, limit in zip(Sizes._fields, _sizes(instance), self.largest, strict=True):
+            if found > limit:
+                return f"{instance.name}: {found} {what}, the problem was made for {limit}"
+        return None
+
+    def allocate(self, batch: int) -> State:
+        """Arrays for ``batch`` shops."""
+        jobs, machines, n, shutdowns = self.largest
+        moving = {
+            "totals": (13, np.int64),
+            "next_operation": (jobs, np.int32),
+            "place": (jobs, np.int32),
+            "ready": (jobs, np.int64),
+            "holder": (machines, np.int32),
+            "up": (machines, np.int64),
+            "next_down": (machines, np.int32),
+            "load": (machines, np.int64),
+            "start": (n, np.int64),
+            "end": (n, np.int64),
+            "leave": (n, np.int64),
+            "wants": (jobs, np.int32),
+        }
+        columns = {
+            "first_operation": (jobs + 1, np.int32),
+            "machine": (n, np.int32),
+            "duration": (n, np.int64),
+            "tail": (n, np.int64),
+            "total_load": (machines, np.int64),
+            "first_down": (machines + 1, np.int32),
+            "down_start": (shutdowns, np.int64),
+            "down_end": (shutdowns, np.int64),
+            "scale": (2, np.float64),
+            "lookahead": (1 + jobs, np.int64),
+            "taken": (machines, np.int32),
+            "inside": (jobs, np.int32),
+            **moving,
+            **{f"trial_{field}": column for field, column in moving.items()},
+        }
+        return State(
+            **{
+                field: np.zeros((batch, size), dtype=dtype)
+                for field, (size, dtype) in columns.items()
+            }
+        )
+
+    def load(
+        self, state: State, observation: Observation, row: int, instance: BlockingInstance
+    ) -> None:
+        """Put ``instance`` into ``row``; raises InstanceError when it is too large."""
+        problem = self.fits(instance)
+        if problem is not None:
+            raise InstanceError(problem)
+        kernel.load_row(
+            state,
+            observation,
+            row,
+            instance.num_machines,
+            instance.job_offsets,
+            instance.machines,
+            instance.durations,
+            instance.down_offsets,
+            instance.down_starts,
+            instance.down_ends,
+            int(instance.swap),
+            ON_DOWN_MODES.index(instance.on_down),
+            worst_makespan(instance),
+            *self.constants,
+        )
+
+    def solution(self, state: State, row: int) -> BlockingSolution:
+        """The schedule of a finished row; incomplete after a deadlock."""
+        return BlockingSolution(**self.scheduled(state, row))
+
+    def scheduled(self, state: State, row: int) -> dict[str, NDArray[np.int64]]:
+        """Columns of the operations that have begun; ends and leaves not yet known are now."""
+        totals = state.totals[row]
+        jobs, n = int(totals[kernel.JOBS]), int(totals[kernel.OPERATIONS])
+        offsets = state.first_operation[row, : jobs + 1].astype(np.int64)
+        begun = np.flatnonzero(state.start[row, :n] >= 0)
+        job = np.searchsorted(offsets, begun, side="right") - 1
+        now = totals[kernel.TIME]
+        ends, leaves = (
+            np.where(times < 0, now, times)
+            for times in (state.end[row, begun], state.leave[row, begun])
+        )
+        columns = (
+            job,
+            begun - offsets[job],
+            state.machine[row, begun].astype(np.int64),
+            state.start[row, begun],
+            ends,
+            leaves,
+        )
+        return dict(zip(COLUMNS, columns, strict=True))
+
+    def render(self, state: State, row: int) -> NDArray[np.uint8]:
+        """A Gantt chart of the operations that have begun."""
+        from makespan.envs.blocking.render import rgb_array
+
+        totals = state.totals[row]
+        return rgb_array(
+            self.scheduled(state, row),
+            num_machines=int(totals[kernel.MACHINES]),
+            num_jobs=int(totals[kernel.JOBS]),
+            lower_bound=int(totals[kernel.INITIAL]),
+        )
+
+    def worst_case_reward(self, state: State, row: int) -> float:
+        """As if the makespan were :func:`worst_makespan`."""
+        totals = state.totals[row]
+        return float((totals[kernel.BOUND] - totals[kernel.WORST]) * state.scale[row, 1])
+
+    def metrics(self, state: State, row: int) -> dict[str, float]:
+        """Makespan (the bound before the end), lower bound, and whether a deadlock ended it."""
+        totals = state.totals[row]
+        return {
+            "objective": float(totals[kernel.BOUND]),
+            "lower_bound": float(totals[kernel.INITIAL]),
+            "deadlock": float(totals[kernel.DEADLOCK]),
+        }
+
+
+def _sizes(instance: BlockingInstance) -> Sizes:
+    return Sizes(*instance.sizes[:3], len(instance.down_starts))
+
+
+def worst_makespan(instance: BlockingInstance) -> int:
+    """What no schedule without needless waiting exceeds, in time units.
+
+    There is always an operation in process or a machine down; a shutdown costs its length and, if
+    it makes an operation begin anew, at most the longest duration.
+    """
+    down = int((instance.down_ends - instance.down_starts).sum())
+    lost = len(instance.down_starts) * int(instance.durations.max())
+    return int(instance.durations.sum()) + down + lost

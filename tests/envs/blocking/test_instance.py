@@ -1,0 +1,140 @@
+"""Blocking instances: JSON, files, generators, suites, solutions, clear errors."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from makespan.envs.blocking.examples import CROSSING, CROSSING_WITHOUT_SWAP
+from makespan.envs.blocking.formats import read_instance
+from makespan.envs.blocking.generator import BlockingGenerator
+from makespan.envs.blocking.instance import BlockingInstance
+from makespan.envs.blocking.render import draw
+from makespan.envs.blocking.solution import BlockingSolution, Row, processing_end
+from makespan.envs.blocking.suites import load_instance
+from makespan.envs.core.errors import (
+    InstanceError,
+    InvalidSolutionError,
+    UnknownNameError,
+    UsageError,
+)
+from makespan.tests.blocking_reference import instances
+
+SWAPPED = BlockingSolution.from_starts(CROSSING, [0, 3, 0, 3])
+
+
+@given(instance=instances())
+def test_json_gives_the_instance_back(instance: BlockingInstance) -> None:
+    assert BlockingInstance.from_json(instance.to_json()) == instance
+
+
+def test_files(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text(CROSSING_WITHOUT_SWAP.to_json())
+    assert read_instance(path) == CROSSING_WITHOUT_SWAP
+    shop = tmp_path / "shop.txt"
+    shop.write_text("2 2\n0 3 1 2\n1 2 0 4\n")
+    assert read_instance(shop).shop.durations.tolist() == [3, 2, 2, 4]
+    assert read_instance(shop).swap
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"swap": 1}, "swap: found 1"),
+        ({"on_down": "rest"}, "did you mean resume|did you mean restart"),
+        ({"shutdowns": [[[1, 2], [2, 3]], []]}, "machine 0, shutdown 1: found 2 to 3"),
+        ({"shutdowns": [[[1, 2.5]], []]}, "expected .start, end. in integers"),
+        ({"shutdowns": [[]]}, "found 1 lists, expected 2"),
+        ({"shutdowns": 7}, "found 7, expected a list"),
+        ({"jobs": [[{"machine": 0, "duration": 0}]]}, "job 0, operation 0: duration: found 0"),
+    ],
+)
+def test_mistakes_in_a_file_are_named(tmp_path: Path, changed: Any, message: str) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({**CROSSING.to_dict(), **changed}))
+    with pytest.raises(InstanceError, match=message) as error:
+        read_instance(path)
+    assert str(error.value).startswith(str(path))
+
+
+def test_generated_shutdowns() -> None:
+    rng = np.random.default_rng(0)
+    sampled = BlockingGenerator(20, 10, shutdowns=(0.1, 0.1)).sample(rng)
+    period = round(float(sampled.shop.durations.mean()))
+    starts = sampled.down_starts
+    assert (starts % period == 0).all()
+    assert starts.min() > 0
+    lengths = sampled.down_ends - starts
+    assert lengths.min() >= 1
+    assert lengths.max() <= 2 * period
+    # 10 machines and 120 periods, of which shutdowns take some away
+    assert 80 <= len(starts) <= 130
+    assert not len(BlockingGenerator(3, 3, shutdowns=(0, 0)).sample(rng).down_starts)
+    with pytest.raises(UsageError, match="shutdowns"):
+        BlockingGenerator(shutdowns=(0.5, 1.5))
+
+
+def test_benchmarks_by_name() -> None:
+    one = load_instance("la21-10")
+    assert one == load_instance("la21-10")
+    assert one.size == "15x10"
+    with pytest.raises(UnknownNameError, match="did you mean la21"):
+        load_instance("la21-11")
+
+
+@given(
+    times=st.lists(st.integers(1, 60), max_size=8, unique=True).map(sorted),
+    duration=st.integers(1, 20),
+    mode=st.sampled_from(["resume", "restart", "hold"]),
+)
+def test_the_end_of_an_operation(times: list[int], duration: int, mode: str) -> None:
+    """Against a count of time units in which the machine is up."""
+    shutdowns = list(zip(times[::2], times[1::2], strict=False))
+    down = {t for start, end in shutdowns for t in range(start, end)}
+    done, time = 0, 0
+    while done < duration:
+        if mode == "hold" or time not in down:
+            done += 1
+        elif mode == "restart":
+            done = 0
+        time += 1
+    assert processing_end(shutdowns, mode, 0, duration) == time
+
+
+def _changed(index: int, **columns: int) -> BlockingSolution:
+    rows = list(SWAPPED.rows())
+    rows[index] = rows[index]._replace(**columns)
+    return BlockingSolution(*np.array(rows).T)
+
+
+def test_a_valid_schedule_and_what_is_wrong_with_others() -> None:
+    SWAPPED.validate(CROSSING)
+    assert BlockingSolution.from_dict(SWAPPED.to_dict()) == SWAPPED
+    with pytest.raises(InvalidSolutionError, match="jobs 0, 1 change places at 3"):
+        SWAPPED.validate(CROSSING_WITHOUT_SWAP)
+    for wrong, message in (
+        (_changed(0, end=2), "found end 2, expected 3"),
+        (_changed(1, machine=0), "found machine 0, expected 1"),
+        (_changed(0, leave=4), "expected to leave when"),
+        (_changed(3, leave=8), "it is the last of its job"),
+        (_changed(2, start=-1, end=1), "starts before time 0"),
+        (_changed(3, operation=7), "operation 7: unknown"),
+        (BlockingSolution.from_starts(CROSSING, [0, 3, 0, 2]), "are there together"),
+    ):
+        with pytest.raises(InvalidSolutionError, match=message):
+            wrong.validate(CROSSING)
+    down = BlockingInstance.from_shop(CROSSING.shop, [[], [(0, 1)]])
+    with pytest.raises(InvalidSolutionError, match="enters machine 1, which is down from 0 to 1"):
+        SWAPPED.validate(down)
+
+
+def test_a_picture(tmp_path: Path) -> None:
+    path = tmp_path / "chart.png"
+    draw(CROSSING, SWAPPED, path, policy="by hand", lower_bound=7)
+    assert path.stat().st_size > 1000
+    assert Row(0, 0, 0, 0, 3, 3) in list(SWAPPED.rows())
