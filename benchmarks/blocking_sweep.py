@@ -32,10 +32,12 @@ class Options:
     Attributes:
         checkpoint: of the trained policy; empty for the one that ships.
         suites: families of instances.
+        percents: probabilities of a shutdown.
     """
 
     checkpoint: str = ""
     suites: tuple[str, ...] = ("la", "ft")
+    percents: tuple[int, ...] = PERCENTS
 
 
 def makespans(name: str, instances: list[BlockingInstance], checkpoint: str) -> NDArray[np.float64]:
@@ -62,7 +64,7 @@ def main() -> None:
     options = tyro.cli(Options, description=__doc__)
     torch.set_num_threads(1)
     rows = []
-    for p in PERCENTS:
+    for p in options.percents:
         instances = [one for suite in options.suites for one in SUITES[f"{suite}-{p:02}"]()]
         bounds = np.array([lower_bound(instance) for instance in instances])
         names = (*RULES, "pretrained")

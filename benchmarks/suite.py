@@ -63,6 +63,11 @@ _JOB_SHOP_RULES = (
     *("nondelay/mor", "nondelay/spt", "active/mwkr"),
 )
 _JOB_SHOP = ("pretrained", "pretrained:samples=128", "tabu", "cp-sat")
+_IMPROVE = ("500/pretrained",)
+_MOVES = tuple(
+    f"500/{rule}"
+    for rule in ("tabu-list", "no-return", "annealing", "best-improvement", "greedy", "random")
+)
 _DAG = (
     "pretrained",
     "pretrained:samples=64",
@@ -79,6 +84,8 @@ _OFFSETS = ("pretrained", "greedy", "iterated-beam", "local-search")
 
 SHORT = (
     Entry("jobshop", "ta01-10", _JOB_SHOP, _JOB_SHOP_RULES, 2.0, "Taillard 15x15"),
+    Entry("blocking", "la-10", ("pretrained",), note="la without buffers, shutdowns 10 %"),
+    Entry("improve", "ta01-10", _IMPROVE, _MOVES, note="Taillard 15x15, 500 moves"),
     Entry("dag", "layered-30", (*_DAG, "cp-sat"), time_limit_s=2.0, note="30 tasks"),
     Entry("soc", "ds3-cpu", _SOC, note="CPU-only SoC, four loads"),
     Entry("routing", "heterogeneous", ("pretrained",), note="6 replicas of up to 3 kinds"),
@@ -88,6 +95,10 @@ SHORT = (
 
 FULL = (
     Entry("jobshop", "taillard", _JOB_SHOP, _JOB_SHOP_RULES, note="Taillard"),
+    Entry("blocking", "la-00", ("pretrained",), note="la without buffers"),
+    Entry("blocking", "la-10", ("pretrained",), note="the same, shutdowns 10 %"),
+    Entry("blocking", "la-20", ("pretrained",), note="the same, shutdowns 20 %"),
+    Entry("improve", "taillard", _IMPROVE, _MOVES, note="Taillard, 500 moves"),
     Entry("dag", "layered-30", (*_DAG, "cp-sat"), note="30 tasks"),
     Entry("dag", "layered-30-100", _DAG, note="30 to 100 tasks"),
     Entry("dag", "structured", _DAG, note="linear algebra, FFT, stencils"),

@@ -4,8 +4,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from makespan.baselines.blocking import POLICIES
 from makespan.baselines.blocking.exact import CpSat, pieces
-from makespan.baselines.blocking.rules import RULES, RulePolicy
+from makespan.baselines.blocking.rules import RULES
 from makespan.envs.blocking.examples import CROSSING, CROSSING_WITHOUT_SWAP
 from makespan.envs.blocking.generator import BlockingGenerator
 from makespan.envs.blocking.problem import BlockingProblem
@@ -51,8 +52,8 @@ def test_perfect_information_is_no_worse_than_any_rule() -> None:
         result.solution.validate(instance)
         assert result.optimal
     problem = BlockingProblem.for_instances(instances, lookahead="dispatch")
-    for rule in RULES:
-        solutions = rollout(problem, instances, RulePolicy(rule), np.random.default_rng(0))
+    for name in (*RULES, "pretrained"):
+        solutions = rollout(problem, instances, POLICIES[name](), np.random.default_rng(0))
         for instance, solution, result in zip(instances, solutions, results, strict=True):
             solution.validate(instance)
             assert result.solution.makespan <= solution.objective(instance)

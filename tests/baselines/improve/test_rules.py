@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from makespan.baselines.improve import POLICIES
 from makespan.baselines.improve.rules import RULES, Moves, RulePolicy
 from makespan.envs.core.errors import UnknownNameError
 from makespan.envs.core.rollout import rollout
@@ -56,5 +57,9 @@ def test_memory_pays() -> None:
         for instance, solution in zip(instances, found, strict=True):
             solution.validate(instance)
         mean[rule] = np.mean([s.objective(i) for s, i in zip(found, instances, strict=True)])
+    learnt = rollout(problem, instances, POLICIES["pretrained"](), np.random.default_rng(0))
+    assert (
+        np.mean([s.objective(i) for s, i in zip(learnt, instances, strict=True)]) < mean["greedy"]
+    )
     assert mean["tabu-list"] < mean["greedy"]
     assert mean["no-return"] < mean["greedy"]
