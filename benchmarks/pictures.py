@@ -11,7 +11,9 @@ from makespan.envs import FAMILIES
 
 #: Family -> suite, number of the instance in it, and what solves it.
 PICTURES = {
+    "blocking": ("ft-10", 0, "mwkr"),
     "dag": ("golden", 0, "heft"),
+    "improve": ("ta01-10", 0, "best-improvement"),
     "jobshop": ("ta01-10", 0, "nondelay/fdd-mwkr"),
     "memory": ("validation", 0, "hybrid"),
     "offsets": ("cuts", 0, "iterated-beam"),

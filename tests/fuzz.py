@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -92,10 +93,8 @@ def readers(folder: Path) -> dict[str, Reader]:
 
 
 def _of_family(name: str, folder: Path) -> dict[str, Reader]:
-    from importlib import import_module
-
     family = FAMILIES[name]()
-    formats = import_module(f"makespan.envs.{name}.formats")
+    formats = sys.modules[family.read_instance.__module__]
     instance = SMALL[name](family)
     result = make_solver(family, "random").solve(instance, 1.0, np.random.default_rng(0))
     written = family.write_solution(instance, result.solution, folder / "solution")
@@ -126,7 +125,9 @@ def _sampled(**options: Any) -> Callable[[Any], Any]:
 
 
 SMALL: dict[str, Callable[[Any], Any]] = {
+    "blocking": _sampled(jobs=3, machines=2),
     "dag": _sampled(tasks=6, processors=2),
+    "improve": _sampled(jobs=3, machines=2),
     "jobshop": _sampled(jobs=3, machines=2),
     "memory": _sampled(instructions=(2, 4)),
     "offsets": _sampled(buffers=4),

@@ -50,8 +50,8 @@ class UnknownNameError(MakespanError, KeyError):
     """A name that is not registered; the message lists close matches."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        self.kind, self.name, self.known = kind, name, sorted(known)
-        close = difflib.get_close_matches(name, self.known, n=3, cutoff=0.5)
+        self.kind, self.name, self.known = kind, str(name), sorted(known)  # a file may hold a 2
+        close = difflib.get_close_matches(self.name, self.known, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(self.known)}"
         super().__init__(f"unknown {kind} {name!r}; {hint}")
 
