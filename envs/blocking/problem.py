@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from makespan.envs.blocking import kernel
 from makespan.envs.blocking.instance import ON_DOWN_MODES, BlockingInstance
 from makespan.envs.blocking.kernel import State
-from makespan.envs.blocking.solution import COLUMNS, BlockingSolution
+from makespan.envs.blocking.solution import BlockingSolution
 from makespan.envs.core.compiled import CompiledProblem
 from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
 from makespan.envs.core.observation import Observation, ObservationSpec
@@ -178,7 +178,7 @@ class BlockingProblem(CompiledProblem[BlockingInstance]):
             ends,
             leaves,
         )
-        return dict(zip(COLUMNS, columns, strict=True))
+        return dict(zip(BlockingSolution.columns(), columns, strict=True))
 
     def render(self, state: State, row: int) -> NDArray[np.uint8]:
         """A Gantt chart of the operations that have begun."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from makespan.envs.blocking.instance import BlockingInstance
-from makespan.envs.blocking.solution import COLUMNS, BlockingSolution
+from makespan.envs.blocking.solution import BlockingSolution
 from makespan.envs.core.family import BestKnown
 from makespan.envs.core.gantt import DPI, INK, gap_sentence, without_date, write_titles
 from makespan.envs.jobshop.render import BAR_HEIGHT, Bars, chart, job_colours, pixels_of
@@ -32,7 +32,7 @@ def draw(
     """Draw a schedule into a picture file, see :func:`makespan.envs.jobshop.render.draw`."""
     from matplotlib import rc_context, style
 
-    columns = {name: getattr(solution, name) for name in COLUMNS}
+    columns = {name: getattr(solution, name) for name in solution.columns()}
     busiest = int(np.bincount(solution.machines, minlength=1).max())
     width = float(np.clip(7 + 0.2 * busiest, 9, 27))
     headline = [f"{instance.name} ({instance.num_jobs} jobs, {instance.num_machines} machines)"]

@@ -8,25 +8,22 @@ moment at which the other enters. Without swaps, the moves of one moment can be 
 which every machine is left before it is entered.
 """
 
-import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from itertools import groupby, pairwise
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from makespan.envs.blocking.instance import BlockingInstance
-from makespan.envs.core.columns import column, malformed, read_rows
+from makespan.envs.core.columns import ColumnSchedule
 from makespan.envs.core.errors import InvalidSolutionError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-COLUMNS = ("jobs", "positions", "machines", "starts", "ends", "leaves")
+    pass
 
 
 class Row(NamedTuple):
@@ -61,7 +58,7 @@ def processing_end(
 
 
 @dataclass(frozen=True, eq=False)
-class BlockingSolution:
+class BlockingSolution(ColumnSchedule[Row]):
     """When and where each operation is processed, as columns of equal length, in any order.
 
     A solution may be wrong or incomplete; :meth:`validate` tells.
@@ -75,7 +72,8 @@ class BlockingSolution:
     """
 
     kind: ClassVar[str] = "blocking-job-shop-solution"
-    version: ClassVar[int] = 1
+    row: ClassVar[type[Row]] = Row
+    row_name: ClassVar[str] = "operations"
 
     jobs: NDArray[np.int64]
     positions: NDArray[np.int64]
@@ -83,13 +81,6 @@ class BlockingSolution:
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
     leaves: NDArray[np.int64]
-
-    def __post_init__(self) -> None:
-        for name in COLUMNS:
-            object.__setattr__(self, name, column(getattr(self, name), name))
-        lengths = {name: len(getattr(self, name)) for name in COLUMNS}
-        if len(set(lengths.values())) > 1:
-            raise malformed(f"columns: found the lengths {lengths}, expected equal")
 
     @classmethod
     def from_starts(cls, instance: BlockingInstance, starts: list[int]) -> Self:
@@ -106,16 +97,7 @@ class BlockingSolution:
                 )
                 leave = starts[op + 1] if op + 1 < last else end
                 rows.append(Row(job, op - first, machine, starts[op], end, leave))
-        return cls(*np.array(rows, dtype=np.int64).reshape(-1, len(COLUMNS)).T)
-
-    @property
-    def makespan(self) -> int:
-        """End of the last operation; 0 for an empty schedule."""
-        return int(self.ends.max(initial=0))
-
-    def objective(self, instance: BlockingInstance) -> float:
-        """The makespan; ``instance`` is not needed but part of the contract."""
-        return float(self.makespan)
+        return cls.from_rows(rows)
 
     def validate(self, instance: BlockingInstance) -> None:
         """Raise InvalidSolutionError listing every violated constraint with numbers."""
@@ -131,45 +113,6 @@ class BlockingSolution:
             violations += list(_swaps(rows))
         if violations:
             raise InvalidSolutionError(violations)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, BlockingSolution):
-            return NotImplemented
-        return sorted(self.rows()) == sorted(other.rows())
-
-    def __hash__(self) -> int:
-        return hash(tuple(sorted(self.rows())))
-
-    def rows(self) -> Iterator[Row]:
-        """The operations in the order of the columns."""
-        return map(Row, *(getattr(self, name).tolist() for name in COLUMNS))
-
-    def to_frame(self) -> "pd.DataFrame":
-        """One line per operation, by job and position."""
-        import pandas as pd
-
-        return pd.DataFrame(sorted(self.rows()), columns=list(Row._fields))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data from which :meth:`from_dict` rebuilds the solution."""
-        return {
-            "kind": self.kind,
-            "version": self.version,
-            "makespan": self.makespan,
-            "operations": [row._asdict() for row in sorted(self.rows())],
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Rebuild a solution; raises InvalidSolutionError naming the field at fault."""
-        rows = read_rows(data, cls.kind, cls.version, "operations", Row)
-        solution = cls(*np.array(rows, dtype=np.int64).reshape(-1, len(COLUMNS)).T)
-        if data.get("makespan") != solution.makespan:
-            raise malformed(
-                f"field 'makespan': found {reprlib.repr(data.get('makespan'))}, "
-                f"but the operations end at {solution.makespan}"
-            )
-        return solution
 
 
 def _uncounted(rows: list[Row], instance: BlockingInstance) -> Iterator[str]:

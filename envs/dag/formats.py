@@ -128,7 +128,7 @@ def write_solution(
     solution.validate(instance)
     contents = {
         "json": json.dumps({"instance": instance.name, **solution.to_dict()}, indent=1) + "\n",
-        "csv": solution.to_frame(instance).to_csv(index=False, lineterminator="\n"),
+        "csv": solution.to_named_frame(instance).to_csv(index=False, lineterminator="\n"),
         "trace.json": json.dumps(chrome_trace(instance, solution)) + "\n",
     }
     written = []

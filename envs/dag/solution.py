@@ -8,22 +8,19 @@ between two others, or at the start or end of one, but not inside.
 Source: Topcuoglu, Hariri & Wu, IEEE Transactions on Parallel and Distributed Systems 13(3), 2002.
 """
 
-import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from makespan.envs.core.columns import column, malformed, read_rows
+from makespan.envs.core.columns import ColumnSchedule, column, malformed
 from makespan.envs.core.errors import InvalidSolutionError
 from makespan.envs.dag.instance import TaskGraphInstance
 
 if TYPE_CHECKING:
     import pandas as pd
-
-COLUMNS = ("tasks", "processors", "starts", "ends")
 
 
 class Row(NamedTuple):
@@ -36,7 +33,7 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class TaskGraphSolution:
+class TaskGraphSolution(ColumnSchedule[Row]):
     """Where and when each task runs, as columns of equal length, in any order.
 
     A solution may be wrong or incomplete; :meth:`validate` tells.
@@ -52,19 +49,13 @@ class TaskGraphSolution:
     """
 
     kind: ClassVar[str] = "task-graph-solution"
-    version: ClassVar[int] = 1
+    row: ClassVar[type[Row]] = Row
+    row_name: ClassVar[str] = "tasks"
 
     tasks: NDArray[np.int64]
     processors: NDArray[np.int64]
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
-
-    def __post_init__(self) -> None:
-        for name in COLUMNS:
-            object.__setattr__(self, name, column(getattr(self, name), name))
-        lengths = {name: len(getattr(self, name)) for name in COLUMNS}
-        if len(set(lengths.values())) > 1:
-            raise malformed(f"columns: found the lengths {lengths}, expected equal")
 
     @classmethod
     def from_tasks(
@@ -93,15 +84,6 @@ class TaskGraphSolution:
             )
         return cls(tasks, processor, start, start + cost)
 
-    @property
-    def makespan(self) -> int:
-        """End of the last task, in time units; 0 for an empty schedule."""
-        return int(self.ends.max(initial=0))
-
-    def objective(self, instance: TaskGraphInstance) -> float:
-        """The makespan; ``instance`` is not needed but part of the contract."""
-        return float(self.makespan)
-
     def validate(self, instance: TaskGraphInstance) -> None:
         """Raise InvalidSolutionError listing every violated constraint with numbers."""
         rows = list(self.rows())
@@ -116,19 +98,7 @@ class TaskGraphSolution:
         if violations:
             raise InvalidSolutionError(violations)
 
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, TaskGraphSolution):
-            return NotImplemented
-        return sorted(self.rows()) == sorted(other.rows())
-
-    def __hash__(self) -> int:
-        return hash(tuple(sorted(self.rows())))
-
-    def rows(self) -> Iterator[Row]:
-        """The scheduled tasks in the order of the columns."""
-        return map(Row, *(getattr(self, column).tolist() for column in COLUMNS))
-
-    def to_frame(self, instance: TaskGraphInstance) -> "pd.DataFrame":
+    def to_named_frame(self, instance: TaskGraphInstance) -> "pd.DataFrame":
         """One line per task, in the order of the instance: names of task and processor, times."""
         import pandas as pd
 
@@ -137,32 +107,6 @@ class TaskGraphSolution:
             for row in sorted(self.rows())
         ]
         return pd.DataFrame(named, columns=list(Row._fields))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data from which :meth:`from_dict` rebuilds the solution."""
-        return {
-            "kind": self.kind,
-            "version": self.version,
-            "makespan": self.makespan,
-            "tasks": [row._asdict() for row in sorted(self.rows())],
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Rebuild a solution.
-
-        Raises:
-            InvalidSolutionError: naming the field at fault, whatever ``data`` is; also when the
-                makespan it states is not that of its tasks.
-        """
-        rows = read_rows(data, cls.kind, cls.version, "tasks", Row)
-        solution = cls(*np.array(rows, dtype=np.int64).reshape(-1, 4).T)
-        if data.get("makespan") != solution.makespan:
-            raise malformed(
-                f"field 'makespan': found {reprlib.repr(data.get('makespan'))}, "
-                f"but the tasks end at {solution.makespan}"
-            )
-        return solution
 
 
 def _uncounted(rows: list[Row], instance: TaskGraphInstance) -> Iterator[str]:

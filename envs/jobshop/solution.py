@@ -7,24 +7,21 @@ length zero may lie between two others, or at the start or end of one, but not i
 Source: Pinedo, Scheduling: Theory, Algorithms, and Systems, chapter 7.
 """
 
-import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from makespan.envs.core.columns import column, malformed, read_rows
+from makespan.envs.core.columns import ColumnSchedule, column, malformed
 from makespan.envs.core.errors import InvalidSolutionError
 from makespan.envs.jobshop.instance import JobShopInstance
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-COLUMNS = ("jobs", "positions", "machines", "starts", "ends")
+    pass
 
 
 class Row(NamedTuple):
@@ -41,7 +38,7 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class JobShopSolution:
+class JobShopSolution(ColumnSchedule[Row]):
     """When and where each operation is processed, as columns of equal length, in any order.
 
     A solution may be wrong or incomplete; :meth:`validate` tells.
@@ -58,20 +55,14 @@ class JobShopSolution:
     """
 
     kind: ClassVar[str] = "job-shop-solution"
-    version: ClassVar[int] = 1
+    row: ClassVar[type[Row]] = Row
+    row_name: ClassVar[str] = "operations"
 
     jobs: NDArray[np.int64]
     positions: NDArray[np.int64]
     machines: NDArray[np.int64]
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
-
-    def __post_init__(self) -> None:
-        for name in COLUMNS:
-            object.__setattr__(self, name, column(getattr(self, name), name))
-        lengths = {name: len(getattr(self, name)) for name in COLUMNS}
-        if len(set(lengths.values())) > 1:
-            raise malformed(f"columns: found the lengths {lengths}, expected equal")
 
     @classmethod
     def from_operations(
@@ -112,15 +103,6 @@ class JobShopSolution:
             ends=start_column + instance.durations[chosen],
         )
 
-    @property
-    def makespan(self) -> int:
-        """End of the last operation, in time units; 0 for an empty schedule."""
-        return int(self.ends.max(initial=0))
-
-    def objective(self, instance: JobShopInstance) -> float:
-        """The makespan; ``instance`` is not needed but part of the contract."""
-        return float(self.makespan)
-
     def validate(self, instance: JobShopInstance) -> None:
         """Raise InvalidSolutionError listing every violated constraint with numbers."""
         durations = _durations(instance)
@@ -134,51 +116,6 @@ class JobShopSolution:
         ]
         if violations:
             raise InvalidSolutionError(violations)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, JobShopSolution):
-            return NotImplemented
-        return sorted(self.rows()) == sorted(other.rows())
-
-    def __hash__(self) -> int:
-        return hash(tuple(sorted(self.rows())))
-
-    def rows(self) -> Iterator[Row]:
-        """The scheduled operations in the order of the columns."""
-        return map(Row, *(getattr(self, column).tolist() for column in COLUMNS))
-
-    def to_frame(self) -> "pd.DataFrame":
-        """One line per operation, by job and position: job, operation, machine, start, end."""
-        import pandas as pd
-
-        return pd.DataFrame(sorted(self.rows()), columns=list(Row._fields))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data from which :meth:`from_dict` rebuilds the solution."""
-        return {
-            "kind": self.kind,
-            "version": self.version,
-            "makespan": self.makespan,
-            "operations": [row._asdict() for row in sorted(self.rows())],
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Rebuild a solution.
-
-        Raises:
-            InvalidSolutionError: naming the field at fault, whatever ``data`` is; also when the
-                makespan it states is not that of its operations.
-        """
-        rows = read_rows(data, cls.kind, cls.version, "operations", Row)
-        jobs, positions, machines, starts, ends = np.array(rows, dtype=np.int64).reshape(-1, 5).T
-        solution = cls(jobs, positions, machines, starts, ends)
-        if data.get("makespan") != solution.makespan:
-            raise malformed(
-                f"field 'makespan': found {reprlib.repr(data.get('makespan'))}, "
-                f"but the operations end at {solution.makespan}"
-            )
-        return solution
 
 
 Durations = dict[tuple[int, int], dict[int, int]]

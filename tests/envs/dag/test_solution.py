@@ -33,7 +33,7 @@ def test_the_published_schedule_is_valid() -> None:
     solution.validate(HEFT_2002)
     assert solution.makespan == solution.objective(HEFT_2002) == 80
     assert TaskGraphSolution.from_dict(solution.to_dict()) == solution
-    frame = solution.to_frame(HEFT_2002)
+    frame = solution.to_named_frame(HEFT_2002)
     assert frame.iloc[1].tolist() == ["T2", "P1", 27, 40]
 
 

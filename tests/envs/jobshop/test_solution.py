@@ -9,14 +9,14 @@ from makespan.envs.core.errors import InvalidSolutionError
 from makespan.envs.core.solution import Solution
 from makespan.envs.jobshop.examples import FT06, FT06_OPTIMUM, WAITING_PAYS, WAITING_PAYS_OPTIMUM
 from makespan.envs.jobshop.instance import JobShopInstance
-from makespan.envs.jobshop.solution import COLUMNS, JobShopSolution
+from makespan.envs.jobshop.solution import JobShopSolution
 
 #: Operation (0, 1) can choose machine 0 for 4 or machine 1 for 2; operation (1, 1) takes no time.
 FLEXIBLE = JobShopInstance.from_routes([[(0, 3), [(0, 4), (1, 2)]], [(1, 1), (0, 0)]])
 
 
 def columns(solution: JobShopSolution) -> dict[str, Any]:
-    return {column: getattr(solution, column).copy() for column in COLUMNS}
+    return {column: getattr(solution, column).copy() for column in solution.columns()}
 
 
 def scheduled(*rows: tuple[int, int, int, int, int]) -> JobShopSolution:
