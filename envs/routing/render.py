@@ -160,6 +160,6 @@ def _legend(figure: "Figure", colours: Mapping[str, str]) -> None:
 
     handles = [Line2D([], [], color=colour, lw=2) for colour in colours.values()]
     figure.legend(
-        handles, list(colours), loc="upper right", ncols=3, fontsize=7, frameon=False,
-        bbox_to_anchor=(0.945, 1.0),
+        handles, list(colours), loc="lower right", ncols=3, fontsize=7, frameon=False,
+        bbox_to_anchor=(0.945, 0.0),
     )  # fmt: skip
