@@ -79,6 +79,7 @@ _DAG = (
     "etf",
 )
 _SOC = ("pretrained", "eager/etf", "eager/heft")
+_STREAM_RULES = ("eager/etf", "eager/heft", "etf", "least-work")
 _MEMORY = ("pretrained", "msa", "hybrid", "local-search")
 _OFFSETS = ("pretrained", "greedy", "iterated-beam", "local-search")
 
@@ -87,7 +88,7 @@ SHORT = (
     Entry("blocking", "la-10", ("pretrained",), note="la without buffers, shutdowns 10 %"),
     Entry("improve", "ta01-10", _IMPROVE, _MOVES, note="Taillard 15x15, 500 moves"),
     Entry("dag", "layered-30", (*_DAG, "cp-sat"), time_limit_s=2.0, note="30 tasks"),
-    Entry("soc", "ds3-cpu", _SOC, note="CPU-only SoC, four loads"),
+    Entry("soc", "ds3-cpu", _SOC[:1], _STREAM_RULES, note="CPU-only SoC, four loads"),
     Entry("routing", "heterogeneous", ("pretrained",), note="6 replicas of up to 3 kinds"),
     Entry("memory", "test-random", _MEMORY, time_limit_s=2.0, note="generated programs"),
     Entry("offsets", "generated", _OFFSETS, time_limit_s=1.0, note="generated, 100-200 buffers"),
