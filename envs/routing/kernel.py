@@ -1494,7 +1494,9 @@ def reset_row(state, observation, row, queue):
     for r in range(replicas):
         for column in range(7):
             state.mean_engine[row, column] += state.engine[row, r, column] / replicas
-        state.mean_engine[row, 7] += state.limits[row, r, BUDGET] / replicas
+        state.mean_engine[row, 7] += state.limits[row, r, BUDGET]
+    # integers add up exactly, so the order of the replicas cannot move a prompt to another chunk
+    state.mean_engine[row, 7] /= replicas
     alone = 0.0
     for i in range(requests):
         alone += state.alone[row, i]
