@@ -3,9 +3,10 @@
 import dataclasses
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -304,7 +305,7 @@ def test_memory_never_overflows_and_recomputed_work_is_charged(seed: int) -> Non
 
 @settings(max_examples=20)
 @given(seed=seeds)
-@example(seed=37831)  # a mean budget of 31, and a prompt of a multiple of it
+@hypothesis.example(seed=37831)  # a mean budget of 31, and a prompt of a multiple of it
 def test_permuting_replicas_permutes_results(seed: int) -> None:
     rng = np.random.default_rng(seed)
     instance = random_cluster(rng)
