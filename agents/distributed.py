@@ -95,3 +95,7 @@ class Processes:
         """End the communication."""
         if self.size > 1:
             distributed.destroy_process_group()
+
+
+#: A process without others.
+ALONE = Processes()

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from makespan.agents.distributed import Processes
+from makespan.agents.distributed import ALONE, Processes
 from makespan.agents.following import Follower
 from makespan.agents.neural import decisions
 from makespan.envs.core.errors import UsageError
@@ -37,8 +37,6 @@ from makespan.models.policy import Decisions, GraphPolicy
 
 #: Share of the decisions that the expert takes while it is imitated.
 EXPERT_SHARE = 0.9
-
-ALONE = Processes()
 
 
 @dataclass(frozen=True)
@@ -165,7 +163,6 @@ def collect(
     totals = np.zeros(config.instances * config.replicas)
     totals[first : first + rows] = total
     figures = processes.sum(torch.tensor([steps, total.sum()], dtype=torch.float64)).tolist()
-    device = graph_of_row.device
     local = np.concatenate([moment.rows for moment in history])
     counts = [len(moment.rows) for moment in history]
     return Experience(
@@ -346,11 +343,9 @@ def update(
             torch.nn.utils.clip_grad_norm_(network.parameters(), config.max_grad_norm)
             optimizer.step()
             count += 1
-    return {
-        key: sum(part.get(key, 0.0) for part in parts) / count
-        for parts in [processes.gather(sums)]
-        for key in dict.fromkeys(key for part in parts for key in part)
-    }
+    parts = processes.gather(sums)
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {name: sum(part.get(name, 0.0) for part in parts) / count for name in names}
 
 
 def _own_decisions(experience: Experience, processes: Processes) -> NDArray[np.int64]:

@@ -26,10 +26,10 @@ from makespan.agents.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from makespan.agents.distributed import Processes
+from makespan.agents.distributed import ALONE, Processes
 from makespan.agents.following import Follower
 from makespan.agents.neural import NeuralPolicy
-from makespan.agents.ppo import ALONE, Experience, PPOConfig, collect, update
+from makespan.agents.ppo import Experience, PPOConfig, collect, update
 from makespan.agents.schedules import schedule
 from makespan.envs.core.errors import CheckpointError, DivergenceError, UsageError
 from makespan.envs.core.family import Family
