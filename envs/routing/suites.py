@@ -33,60 +33,40 @@ FIVE_TASKS = RoutingGenerator(
     max_holds=60,
 )
 
+#: All replicas alike, plenty of memory.
+HOMOGENEOUS = RoutingGenerator(
+    num_requests=600,
+    num_replicas=4,
+    fleet="a100/llama-2-7b/1",
+    model="llama-2-7b",
+    workload="azure-conversation",
+    load=(0.8, 0.8),
+    memory=(1.0, 1.0),
+    predictor="bucket",
+    error=(0.2, 0.2),
+)
+
 #: Recipes by name.
 RECIPES: Mapping[str, RoutingGenerator] = MappingProxyType(
     {
-        # all replicas alike, plenty of memory
-        "homogeneous": RoutingGenerator(
-            num_requests=600,
-            num_replicas=4,
-            fleet="a100/llama-2-7b/1",
-            model="llama-2-7b",
-            workload="azure-conversation",
-            load=(0.8, 0.8),
-            memory=(1.0, 1.0),
-            predictor="bucket",
-            error=(0.2, 0.2),
-        ),
+        "homogeneous": HOMOGENEOUS,
         # fast and slow replicas mixed
-        "heterogeneous": RoutingGenerator(
-            num_requests=600,
-            num_replicas=6,
-            fleet="heterogeneous",
-            model="llama-2-7b",
-            workload="azure-conversation",
-            load=(0.8, 0.8),
-            memory=(0.5, 0.5),
-            predictor="bucket",
-            error=(0.2, 0.2),
+        "heterogeneous": dataclasses.replace(
+            HOMOGENEOUS, num_replicas=6, fleet="heterogeneous", memory=(0.5, 0.5)
         ),
         # little memory: requests wait, and responses that grow are preempted
-        "memory": RoutingGenerator(
-            num_requests=600,
-            num_replicas=4,
-            fleet="a100/llama-2-7b/1",
-            model="llama-2-7b",
-            workload="azure-conversation",
-            load=(1.1, 1.1),
-            memory=(0.15, 0.15),
-            predictor="bucket",
-            error=(0.2, 0.2),
-        ),
+        "memory": dataclasses.replace(HOMOGENEOUS, load=(1.1, 1.1), memory=(0.15, 0.15)),
         # the setting of Jain et al., arXiv 2408.13510: about 20 requests a second on four V100
         "five-tasks": FIVE_TASKS,
         # the same doubled
         "five-tasks-8": dataclasses.replace(FIVE_TASKS, num_requests=4000, num_replicas=8),
         # conversations with shared prefixes
-        "prefix": RoutingGenerator(
-            num_requests=600,
-            num_replicas=4,
+        "prefix": dataclasses.replace(
+            HOMOGENEOUS,
             fleet="a100/llama-3.1-8b/1",
             model="llama-3.1-8b",
             workload="mooncake",
             load=(0.9, 0.9),
-            memory=(1.0, 1.0),
-            predictor="bucket",
-            error=(0.2, 0.2),
         ),
     }
 )
