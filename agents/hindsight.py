@@ -14,7 +14,7 @@ from makespan.agents.trainer import Trainer, make_expert
 from makespan.envs.core.errors import UsageError
 from makespan.envs.core.rollout import Policy
 
-#: Policies that see what the future holds have this name in their family.
+#: Policies and solvers that see what the future holds have this name in their family.
 CLAIRVOYANT = "clairvoyant"
 
 
@@ -36,7 +36,7 @@ class SelfLabellingTrainer(Trainer):
 
 
 class HindsightTrainer(Trainer):
-    """Imitates, in all iterations, the policy of the family that sees the future.
+    """Imitates, in all iterations, the policy or solver of the family that sees the future.
 
     It decides on the sampled instance, chance included; the network sees what has been revealed.
     """
@@ -45,10 +45,10 @@ class HindsightTrainer(Trainer):
 
     def _make_expert(self) -> Policy:
         if self.run.imitate:
-            raise UsageError(f"imitate: hindsight imitates the policy {CLAIRVOYANT!r}")
-        if CLAIRVOYANT not in self.family.policies:
+            raise UsageError(f"imitate: hindsight imitates {CLAIRVOYANT!r}")
+        if CLAIRVOYANT not in {**self.family.policies, **self.family.solvers}:
             raise UsageError(
-                f"hindsight: {self.family.name} has no policy {CLAIRVOYANT!r} that sees the "
+                f"hindsight: {self.family.name} has no {CLAIRVOYANT!r} that sees the "
                 "future; use --algorithm ppo or self-labelling"
             )
         return make_expert(self.family, CLAIRVOYANT, self.problem)

@@ -245,6 +245,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         rng = np.random.default_rng([TRAINING_STREAM, self.run.seed, counters.iteration])
+        self.problem.first_episode = counters.iteration
         expert = self._expert if self._imitates() else None
         experience = collect(
             self.network,

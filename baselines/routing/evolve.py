@@ -6,7 +6,7 @@
 A generation draws weights from independent normal distributions, plays every member on the same
 clusters, and moves the distributions towards the best quarter (Rubinstein 1999; log-ranked shares
 as in CMA-ES, Hansen 2016). The cost is the mean latency over that of ``central-queue`` on the same
-cluster, from whose weights the search starts.
+cluster, from whose weights the search starts; a share of it may be the time of the whole episode.
 """
 
 from collections.abc import Sequence
@@ -41,6 +41,8 @@ class Evolution:
         requests: of a cluster; 0 for as many as the recipe says.
         trace: instead of a recipe, windows of a trace, see ``evaluate.py routing --trace``.
         clusters: played by every member in a generation.
+        episode: share of the cost that is the time until the last response, over that of
+            ``central-queue``; the rest is the mean latency.
         generations: number of them.
         population: members of a generation.
         start: file of weights to start from; empty for those of ``central-queue``.
@@ -53,6 +55,7 @@ class Evolution:
     requests: int = 0
     trace: str = ""
     clusters: int = 4
+    episode: float = 0.0
     generations: int = 16
     population: int = 28
     start: str = ""
@@ -65,6 +68,8 @@ class Evolution:
                 raise UsageError(
                     f"{field}: found {getattr(self, field)}, expected at least {least}"
                 )
+        if not 0 <= self.episode <= 1:
+            raise UsageError(f"episode: found {self.episode}, expected 0 to 1")
         if not self.spread > 0:
             raise UsageError(f"spread: found {self.spread}, expected more than 0")
 
@@ -81,7 +86,7 @@ class Evolution:
             clusters = [source.sample(rng) for _ in range(self.clusters)]
             noise = rng.standard_normal((self.population, len(mean)))
             noise[0] = 0
-            costs = _costs(clusters, mean + spread * noise)
+            costs = _costs(clusters, mean + spread * noise, self.episode)
             best = spread * noise[np.argsort(costs)[:elite]]
             mean = mean + 0.8 * share @ best
             spread = 0.85 * spread + 0.15 * 1.1 * np.sqrt(share @ best**2)
@@ -98,20 +103,27 @@ class Evolution:
 
 
 def _costs(
-    clusters: Sequence[RoutingInstance], weights: NDArray[np.float64]
+    clusters: Sequence[RoutingInstance], weights: NDArray[np.float64], episode: float
 ) -> NDArray[np.float64]:
-    """(population,) mean over the clusters of the latency over that of central-queue."""
+    """(population,) mean over the clusters of latency and episode over those of central-queue."""
     population, count = len(weights), len(clusters)
-    usual = _latencies(clusters, RulePolicy("central-queue"))
+    usual = _figures(clusters, RulePolicy("central-queue"))
     everyone = LinearPolicy(values=np.repeat(weights, count, axis=0))
-    found = _latencies(population * list(clusters), everyone)
-    return np.asarray((found.reshape(population, count) / usual).mean(axis=1))
+    found = _figures(population * list(clusters), everyone)
+    ratios = (found.reshape(population, count, 2) / usual).mean(axis=1)
+    return np.asarray(ratios @ [1 - episode, episode])
 
 
-def _latencies(instances: Sequence[RoutingInstance], policy: Policy) -> NDArray[np.float64]:
+def _figures(instances: Sequence[RoutingInstance], policy: Policy) -> NDArray[np.float64]:
+    """(instances, 2) mean latency, and time from the first arrival to the last response, s."""
     problem = RoutingProblem.for_instances(instances)
     solutions = rollout(problem, instances, policy, np.random.default_rng(0))
-    return np.array([s.objective(i) for s, i in zip(solutions, instances, strict=True)])
+    return np.array(
+        [
+            (s.objective(i), s.end.max() - i.arrival[0])
+            for s, i in zip(solutions, instances, strict=True)
+        ]
+    )
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from makespan.envs.core.observation import Observation
 from makespan.envs.core.problem import Problem
 from makespan.envs.core.rollout import ScorePolicy
 from makespan.envs.routing import kernel
-from makespan.envs.routing.kernel import State
+from makespan.envs.routing.kernel import DLPM_QUANTUM, OUTPUT_WEIGHT, State
 
 
 class View(NamedTuple):
@@ -40,6 +40,7 @@ class View(NamedTuple):
     room: NDArray[np.float64]  # (D, R) blocks left with all queued and the whole request admitted
     prompt: NDArray[np.float64]  # (D, 1) of the request
     client: NDArray[np.int64]  # (D, 1) of the request
+    served: NDArray[np.float64]  # (D, R) tokens that its client was sent or given by the replica
     released: NDArray[np.int64]  # (D, 1) requests sent so far
     legal: NDArray[np.bool_]  # (D, R)
 
@@ -68,9 +69,19 @@ def view(state: State, rows: NDArray[np.int64], legal: NDArray[np.bool_]) -> Vie
         room=figures[:, :, kernel.V_ROOM],
         prompt=state.prompt[rows, request, None].astype(np.float64),
         client=state.client[rows, request, None],
+        served=_served(state, rows, legal.shape[1]),
         released=state.router[rows, kernel.RELEASED, None],
         legal=legal,
     )
+
+
+def _served(state: State, rows: NDArray[np.int64], replicas: int) -> NDArray[np.float64]:
+    """(D, R) service of the request's client: new prompt tokens, two for each response token."""
+    request = state.router[rows, kernel.DECISION]
+    mine = state.client[rows] == state.client[rows, request, None]
+    cost = state.prompt[rows] - state.cached[rows] + OUTPUT_WEIGHT * state.generated[rows]
+    at = state.replica[rows][:, :, None] == np.arange(replicas)  # -1 before the release
+    return np.asarray(((mine * cost)[:, :, None] * at).sum(axis=1))
 
 
 def _requests(v: View) -> NDArray[np.float64]:
@@ -143,6 +154,17 @@ def _llm_d(v: View) -> NDArray[Any]:
     return np.asarray(2 * v.used - 2 * queue - 3 * v.overlap / v.prompt)
 
 
+def _d2lpm(v: View) -> NDArray[Any]:
+    """D2LPM (Cao et al., arXiv 2501.14312): longest prefix where the client has deficit left.
+
+    Each client has a deficit at each replica, raised everywhere by a quantum once none is left
+    anywhere; ties go to the replica with fewest requests.
+    """
+    low, _ = _extreme(v, v.served)
+    deficit = DLPM_QUANTUM * (low // DLPM_QUANTUM + 1) - v.served
+    return np.where(deficit > 0, 0, 1e9) - 1e4 * v.overlap / v.prompt + _requests(v)
+
+
 def _llumnix(v: View) -> NDArray[Any]:
     """Llumnix (Sun et al., OSDI 2024): most freeness (memory - virtual usage) / batch."""
     return -((1 - v.used) * v.blocks - v.head) / np.maximum(v.running, 1)
@@ -171,6 +193,7 @@ RULES: dict[str, Callable[[View], NDArray[Any]]] = {
     "aibrix": _aibrix,
     "dynamo": _dynamo,
     "llm-d": _llm_d,
+    "d2lpm": _d2lpm,
     "llumnix": _llumnix,
     "lmetric": _lmetric,
     "marginal": lambda v: v.marginal,  # ours: least predicted increase of the sum of latencies

@@ -47,6 +47,10 @@ class Problem(ABC, Generic[InstanceT]):
         spec: sizes and names of the observation.
     """
 
+    #: Episodes that every row counts as played before, where rewards depend on their number; a
+    #: trainer sets it, whose rows are new in each iteration.
+    first_episode: int = 0
+
     name: ClassVar[str]
     spec: ObservationSpec
 

@@ -9,7 +9,14 @@ import numpy as np
 from makespan.envs.core.errors import UnknownNameError, UsageError
 from makespan.envs.routing.hardware import PRESETS, preset, sustainable_rate
 from makespan.envs.routing.instance import DECODE, PREFILL, Fleet, RoutingInstance, Sizes
-from makespan.envs.routing.workloads import CLIENTS, PREFIX_TOKENS, WORKLOADS, predict, workload
+from makespan.envs.routing.workloads import (
+    CLIENTS,
+    PREFIX_TOKENS,
+    WORKLOADS,
+    Requests,
+    predict,
+    workload,
+)
 
 #: A number, or the smallest and largest of a range to draw from, both included.
 Range = int | tuple[int, int]
@@ -40,6 +47,7 @@ class RoutingGenerator:
         model: a key of :data:`MODELS`, or ``"any"``.
         workload: a key of :data:`makespan.envs.routing.workloads.WORKLOADS`, or ``"any"``.
         load: smallest and largest arrival rate, over the rate that the fleet can sustain.
+        rate: instead of ``load``, requests a second for each replica; 0: by ``load``.
         memory: smallest and largest share of the key-value memory that may be used.
         predictor: of response lengths, or ``"any"``; see ``PREDICTORS`` of the workloads.
         error: smallest and largest error of the predictor.
@@ -58,6 +66,7 @@ class RoutingGenerator:
     model: str = "any"
     workload: str = "any"
     load: tuple[float, float] = (0.5, 1.1)
+    rate: float = 0.0
     memory: tuple[float, float] = (0.1, 1.0)
     predictor: str = "any"
     error: tuple[float, float] = (0.0, 0.6)
@@ -81,6 +90,8 @@ class RoutingGenerator:
                 raise UsageError(
                     f"{field}: found {pair}, expected {lowest} <= smallest <= largest <= {highest}"
                 )
+        if not 0 <= self.rate <= 1e6:
+            raise UsageError(f"rate: found {self.rate}, expected 0 to 1,000,000")
         if self.model not in ("any", *MODELS):
             raise UnknownNameError("model", self.model, ("any", *MODELS))
         if self.fleet not in ("mixed", "homogeneous", "heterogeneous", *PRESETS):
@@ -119,19 +130,9 @@ class RoutingGenerator:
         requests = stream.draw(rng, count, memory)
         predictor = self._choose(rng, self.predictor, ("bucket", "noise", "exact"))
         error = rng.uniform(*self.error)
-        takes_prompts = fleet.role != DECODE
-        rates = sustainable_rate(
-            fleet.engine,
-            fleet.kv_blocks * 16,
-            fleet.token_budget,
-            fleet.max_batch,
-            float(requests.prompt.mean()),
-            float(requests.output.mean()),
-        )
-        rate = float(rates.sum() if takes_prompts.all() else rates[takes_prompts].sum())
         disaggregated = self.pools == "disaggregated"
         return RoutingInstance.build(
-            stream.arrivals(rng, count, rng.uniform(*self.load) * rate),
+            stream.arrivals(rng, count, self._rate(rng, fleet, requests)),
             requests.prompt,
             requests.output,
             fleet,
@@ -148,6 +149,21 @@ class RoutingGenerator:
             delay_s=self.delay_s,
             stale_s=self.stale_s,
         )
+
+    def _rate(self, rng: np.random.Generator, fleet: Fleet, requests: Requests) -> float:
+        """Requests a second."""
+        load = rng.uniform(*self.load)
+        if self.rate:
+            return self.rate * len(fleet.kinds)
+        rates = sustainable_rate(
+            fleet.engine,
+            fleet.kv_blocks * 16,
+            fleet.token_budget,
+            fleet.max_batch,
+            float(requests.prompt.mean()),
+            float(requests.output.mean()),
+        )
+        return load * float(rates[fleet.role != DECODE].sum())
 
     def _fleet(self, rng: np.random.Generator, replicas: int) -> Fleet:
         model = self._choose(rng, self.model, tuple(MODELS))

@@ -78,9 +78,11 @@ def _linear(
 
 #: Presets by ``gpu/model/tensor-parallel degree``, with ``-2023`` for the older software. Memory:
 #: 0.9 of it, less weights and 2 GB a GPU, over the key-value bytes of a token. "V100": base and
-#: prefill from Jain et al., arXiv 2408.13510, sections 4.2-4.3; their two published slopes of
-#: context differ 60-fold, so it is set between them to give the 170 s that they report for
-#: round robin on 2,000 requests over four replicas.
+#: prefill from Jain et al., arXiv 2408.13510, sections 4.2-4.3, the slope of context from their
+#: figure 4b (3 ms over 6,000 tokens). They do not say how much memory their GPUs had; of the two
+#: kinds that were sold, only 16 GB agrees with the 170 s that they report for round robin on 2,000
+#: requests over four replicas (181 s here; 118 s with 32 GB). 0.9 of it, less the weights of a
+#: Llama-2-7B, were 229 blocks of 16 tokens in a user's log (vLLM, issue 2418).
 PRESETS = {
     "a100/llama-2-7b/1": _knee(10.586, 0.03716, 0.0532, 320, 3.6301e-4, 1.4444e-6, 0.018, 117_924),
     "a100/llama-2-7b/2": _knee(
@@ -143,7 +145,7 @@ PRESETS = {
         29.889, 0.053147, 0.19928, 1.785e-4, 5.5857e-6, 0.14, 1_417_514
     ),
     "v100/llama-2-7b/1": _linear(
-        20.0, 0.32, 0.0, 4.5e-3, 0.0, None, 29_000, "Jain et al., arXiv 2408.13510"
+        20.0, 0.32, 0.0, 5e-4, 0.0, None, 3_664, "Jain et al., arXiv 2408.13510"
     ),
 }
 

@@ -51,11 +51,19 @@ _inner = njit(
     no_cfunc_wrapper=True,
 )
 
-INTEGRAL_REWARD, PROJECTED_REWARD = range(2)
-#: How the cost of an episode is spread over its decisions; the sum is the same. ``"integral"``: as
-#: time passes, by the number of requests in the system. ``"projected"``: as soon as it can be
-#: foreseen; the predicted latencies left are added (potential-based shaping, Ng et al., ICML 1999).
-REWARDS = ("integral", "projected")
+INTEGRAL_REWARD, PROJECTED_REWARD, AWARE_REWARD, GUIDED_REWARD = range(4)
+#: How the cost of an episode is spread over its decisions. ``"integral"``: as time passes, by the
+#: number of requests in the system. ``"projected"``: as soon as it can be foreseen; the predicted
+#: latencies left are added, the sum stays the same (potential-based shaping, Ng et al., ICML 1999).
+#: ``"workload-aware"`` and ``"workload-guided"`` (Jain et al., arXiv 2408.13510): the integral and,
+#: for each request sent, what :func:`_mixing` of its replica lacks to the best one's, over the
+#: number of requests; the guided one fades from episode to episode.
+REWARDS = ("integral", "projected", "workload-aware", "workload-guided")
+
+#: Fading of the guidance: episode k of a row counts it exp(-FADING k) times (their beta_d).
+FADING = 0.5
+#: Seconds by which a request may lengthen an iteration without penalty (their heavy prompt).
+HEAVY_S = 0.5
 
 #: Weight of an output token against an input token in the fair orders (Sheng et al., OSDI 2024).
 OUTPUT_WEIGHT = 2.0
@@ -147,9 +155,9 @@ GLOBAL_FEATURES = (
 BLOCKS, WATERMARK, BUDGET, BATCH, ROLE = range(5)
 _UNIFIED, _PREFILL_ONLY, _DECODE_ONLY = range(3)
 #: Columns of ``units``.
-BLOCK_TOKENS, PREFIX_BLOCKS, PREFIX_TOKENS, MAX_HOLDS, HAS_PRIORITY = range(5)
+BLOCK_TOKENS, PREFIX_BLOCKS, PREFIX_TOKENS, MAX_HOLDS, HAS_PRIORITY, EPISODE = range(6)
 #: Columns of ``seconds``.
-HOLD_S, DELAY_S, STALE_S, TRANSFER_S, LOWER_BOUND, ALONE_SUM, GAP = range(7)
+HOLD_S, DELAY_S, STALE_S, TRANSFER_S, LOWER_BOUND, ALONE_SUM, GAP, GUIDANCE = range(8)
 #: Columns of ``router``: heads and tails of linked lists of requests, -1 for none, and counters.
 (
     NEXT_ARRIVAL,
@@ -245,8 +253,8 @@ class State(NamedTuple):
     engine: NDArray[np.float64]  # (B, R, 7)
     mean_engine: NDArray[np.float64]  # (B, 8) and the mean token budget
     limits: NDArray[np.int64]  # (B, R, 5)
-    units: NDArray[np.int64]  # (B, 5)
-    seconds: NDArray[np.float64]  # (B, 7)
+    units: NDArray[np.int64]  # (B, 6)
+    seconds: NDArray[np.float64]  # (B, 8); the last is a weight
     # requests
     computed: NDArray[np.int64]  # (B, N) tokens in memory
     target: NDArray[np.int64]  # (B, N) tokens that must be in memory before the next can come
@@ -1364,6 +1372,33 @@ def _foreseen(state, row):
 
 
 @_inner
+def _mixing(state, row, r):
+    """How well the request to be decided about would mix with what is at a replica, -1 to 1.
+
+    Half is a penalty on long iterations (equation 1 of Jain et al.), half falls with the time that
+    the request adds to those who decode there (equation 2). The text gives the equations in part,
+    so this is a reconstruction.
+    """
+    i = state.router[row, DECISION]
+    engine, report = state.engine[row, r], state.report[row, r]
+    prompt = engine[1] * state.prompt[row, i]
+    longer = prompt + engine[5] * report[R_CONTEXT]
+    by_prompt = -min(max(longer / HEAVY_S - 1, 0.0), 1.0)
+    delay = report[R_RUNNING] * (prompt + engine[5] * state.predicted[row, i])
+    return 0.5 * by_prompt + 0.5 * max(1 - delay, -1.0)
+
+
+@_inner
+def _shortfall(state, row, r):
+    """What the mixing of replica ``r`` lacks to that of the best legal one."""
+    best = _mixing(state, row, r)
+    for other in range(state.sizes[row, 1]):
+        if state.figures[row, other, V_LEGAL]:
+            best = max(best, _mixing(state, row, other))
+    return best - _mixing(state, row, r)
+
+
+@_inner
 def _batch_tokens(state, row, r, i):
     """LMetric: prompt tokens to process if the request goes there, times the batch then."""
     view = state.figures[row, r]
@@ -1513,6 +1548,9 @@ def reset_row(state, observation, row, queue):
 def _step_row(state, observation, row, action, queue, reward, terminated):
     """One decision; returns the reward."""
     clock = state.clock[row]
+    guidance = 0.0
+    if reward >= AWARE_REWARD and action > 0:
+        guidance = state.seconds[row, GUIDANCE] * _shortfall(state, row, action - 1)
     _decide(state, row, action, queue)
     terminated[row] = not _advance(state, row, queue)
     spent = clock[INTEGRAL] - clock[CREDIT]
@@ -1524,7 +1562,7 @@ def _step_row(state, observation, row, action, queue, reward, terminated):
             spent += _foreseen(state, row)
     change = clock[SPENT] - spent
     clock[SPENT] = spent
-    return change / (state.sizes[row, 0] * state.seconds[row, LOWER_BOUND])
+    return (change / state.seconds[row, LOWER_BOUND] - guidance) / state.sizes[row, 0]
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)

@@ -1,5 +1,6 @@
 """LLM request routing as a :class:`~makespan.envs.core.problem.Problem`."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
@@ -93,8 +94,8 @@ class RoutingProblem(CompiledProblem[RoutingInstance]):
             "engine": ((*per_replica, 7), floats),
             "mean_engine": ((*one, 8), floats),
             "limits": ((*per_replica, 5), whole),
-            "units": ((*one, 5), whole),
-            "seconds": ((*one, 7), floats),
+            "units": ((*one, 6), whole),
+            "seconds": ((*one, 8), floats),
             "router": ((*one, 13), whole),
             "clock": ((*one, 5), floats),
             "iteration_end": (per_replica, floats),
@@ -144,7 +145,7 @@ class RoutingProblem(CompiledProblem[RoutingInstance]):
         limits[:, kernel.BATCH] = instance.max_batch
         limits[:, kernel.ROLE] = instance.role
         prefix_blocks = instance.prefix_tokens // instance.block_tokens
-        state.units[row] = (
+        state.units[row, : kernel.EPISODE] = (
             instance.block_tokens,
             prefix_blocks if instance.prefix_cache else 0,
             instance.prefix_tokens,
@@ -153,11 +154,30 @@ class RoutingProblem(CompiledProblem[RoutingInstance]):
         )
         rules = (instance.hold_s, instance.delay_s, instance.stale_s, instance.transfer_s)
         state.seconds[row, : len(rules)] = rules
+        state.seconds[row, kernel.GUIDANCE] = self._guidance(state, row)
+        state.units[row, kernel.EPISODE] += 1
         kernel.reset_row(state, observation, row, self.constants[0])
+
+    def _guidance(self, state: State, row: int) -> float:
+        """Weight of the mixing term in the episode that begins."""
+        if self.reward != "workload-guided":
+            return 1.0
+        episode = self.first_episode + int(state.units[row, kernel.EPISODE])
+        return math.exp(-kernel.FADING * episode)
 
     def solution(self, state: State, row: int) -> RoutingSolution:
         """The decisions of a finished row and what followed."""
         return RoutingSolution(queue=self.queue, **self.record(state, row))
+
+    def follow(self, state: State, row: int, solution: RoutingSolution) -> int:
+        """Where the solution sends the request, once its time has come; held before, if it may."""
+        request = state.router[row, kernel.DECISION]
+        if state.router[row, kernel.MOVING]:
+            return 1 + int(solution.decoder[request])
+        early = solution.release[request] > state.clock[row, kernel.NOW] + 1e-9
+        if early and state.holds[row, request] < state.units[row, kernel.MAX_HOLDS]:
+            return 0
+        return 1 + int(solution.replica[request])
 
     def record(self, state: State, row: int) -> dict[str, NDArray[Any]]:
         """(n,) columns of a solution; NaN and -1 where something has not happened yet."""
@@ -213,7 +233,9 @@ class RoutingProblem(CompiledProblem[RoutingInstance]):
         horizon += tokens * slowest * (n if preempting else 1)
         worst = float(horizon - state.arrival[row, :n].mean())
         bound = float(seconds[kernel.LOWER_BOUND])
-        return (self._progress(state, row) - worst) / bound
+        guided = self.reward.startswith("workload")
+        guidance = 2 * float(seconds[kernel.GUIDANCE]) if guided else 0.0
+        return (self._progress(state, row) - worst) / bound - guidance
 
     def _progress(self, state: State, row: int) -> float:
         """Mean latency that rewards were given for; requests yet to arrive count as alone."""

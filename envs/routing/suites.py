@@ -25,7 +25,7 @@ FIVE_TASKS = RoutingGenerator(
     fleet="v100/llama-2-7b/1",
     model="llama-2-7b-v100",
     workload="five-tasks",
-    load=(0.83, 0.83),
+    rate=5.0,  # 20 a second on four replicas
     memory=(1.0, 1.0),
     predictor="bucket",
     error=(0.2085, 0.2085),
@@ -56,7 +56,7 @@ RECIPES: Mapping[str, RoutingGenerator] = MappingProxyType(
         ),
         # little memory: requests wait, and responses that grow are preempted
         "memory": dataclasses.replace(HOMOGENEOUS, load=(1.1, 1.1), memory=(0.15, 0.15)),
-        # the setting of Jain et al., arXiv 2408.13510: about 20 requests a second on four V100
+        # the setting of Jain et al., arXiv 2408.13510: 20 requests a second on four V100
         "five-tasks": FIVE_TASKS,
         # the same doubled
         "five-tasks-8": dataclasses.replace(FIVE_TASKS, num_requests=4000, num_replicas=8),

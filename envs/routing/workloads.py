@@ -10,6 +10,9 @@ Lengths are lognormal; parameters (mean and standard deviation of the logarithm)
   turn by turn, on top of shared system prompts; their number of turns is set to come near that.
 * ``five-tasks``: the mixture of Jain et al., arXiv 2408.13510 (book translation, ELI5, IMDb, SQuAD,
   WNUT), from the mean lengths of their table; the spreads are ours.
+* ``sharegpt``, ``alpaca``: mean lengths of ShareGPT and Alpaca from Kwon et al. (vLLM, SOSP 2023,
+  figure 11), ``lmsys``: those of a turn in LMSYS-Chat-1M (Zheng et al., ICLR 2024, table 1); the
+  spreads are ours.
 """
 
 from collections.abc import Callable, Mapping
@@ -72,10 +75,11 @@ class Workload:
 
     def limits(self, memory: int) -> tuple[int, int]:
         """Most tokens of a prompt and of a response when a replica holds ``memory`` tokens."""
-        return min(self.longest[0], memory // 4), min(self.longest[1], max(memory // 12, 1))
+        share = max(memory // 4, 1)
+        return min(self.longest[0], share), min(self.longest[1], share)
 
     def draw(self, rng: np.random.Generator, count: int, memory: int) -> Requests:
-        """``count`` requests, each of which fits into ``memory`` tokens three times."""
+        """``count`` requests, each of which fits into ``memory`` tokens twice."""
         most_prompt, most_output = self.limits(memory)
         task = rng.integers(len(self.tasks), size=count)
         prompt, output = (np.empty(count, dtype=np.int64) for _ in range(2))
@@ -145,8 +149,9 @@ def _conversations(
     return Requests(prompt, output, np.unique(client, return_inverse=True)[1], blocks)
 
 
-def _task(prompt: float, output: float) -> tuple[Lognormal, Lognormal]:
-    return Lognormal.of_mean(prompt, 0.5), Lognormal.of_mean(output, 0.9)
+def _task(prompt: float, output: float, spread: float = 0.5) -> tuple[Lognormal, Lognormal]:
+    """Lengths by their means; ``spread`` is that of the prompt."""
+    return Lognormal.of_mean(prompt, spread), Lognormal.of_mean(output, 0.9)
 
 
 #: Every workload by its name.
@@ -167,6 +172,9 @@ WORKLOADS: Mapping[str, Workload] = MappingProxyType(
             ),
             longest=(1000, 1000),
         ),
+        "sharegpt": Workload((_task(161.31, 337.99, spread=1.2),), longest=(2048, 2048)),
+        "alpaca": Workload((_task(19.31, 58.45),), longest=(2048, 2048)),
+        "lmsys": Workload((_task(69.5, 214.5, spread=1.2),), longest=(2048, 2048)),
     }
 )
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,14 +47,23 @@ def test_the_best_episode_of_each_instance_is_kept() -> None:
         )
 
 
-def test_hindsight_needs_a_policy_that_sees_the_future(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="jobshop has no policy 'clairvoyant'"):
+def test_hindsight_needs_something_that_sees_the_future(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="jobshop has no 'clairvoyant'"):
         job_shop(HindsightTrainer, tmp_path, RunConfig(iterations=1))
 
 
-def test_hindsight_imitates_the_clairvoyant_policy(tmp_path: Path) -> None:
-    family = FAMILIES["soc"]()
-    generator = replace(family.generators["soc"], platforms=("toy",), jobs=(2, 3))
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [
+        ("soc", {"platforms": ("toy",), "jobs": (2, 3)}),
+        ("routing", {"num_requests": 12, "num_replicas": 2}),
+    ],
+)
+def test_hindsight_imitates_what_sees_the_future(
+    name: str, sizes: dict[str, Any], tmp_path: Path
+) -> None:
+    family = FAMILIES[name]()
+    generator = replace(family.generators[name], **sizes)
     policy, ppo = PolicyConfig(encoder="none", hidden=16), PPOConfig(instances=2, replicas=2)
     run = RunConfig(iterations=2, validation=1)
     options = {name: values[0] for name, values in family.problem_options.items()}

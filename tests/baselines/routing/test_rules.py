@@ -10,7 +10,7 @@ from makespan.baselines.routing.rules import RULES, RandomChoices, RulePolicy, V
 from makespan.envs.core.errors import UnknownNameError
 from makespan.envs.core.rollout import rollout
 from makespan.envs.routing.examples import example
-from makespan.envs.routing.instance import RoutingInstance
+from makespan.envs.routing.instance import Fleet, RoutingInstance
 from makespan.envs.routing.problem import RoutingProblem
 from makespan.envs.routing.solution import RoutingSolution
 
@@ -73,6 +73,29 @@ def test_aibrix_takes_the_least_loaded_that_match() -> None:
 def test_dynamo_weighs_overlap_memory_and_queue() -> None:
     """2 * 0.5 - 0.9 - 1 = -0.9 against 0 - 0.1 - 0 = -0.1."""
     assert chosen("dynamo", overlap=[50, 0], used=[0.9, 0.1], waiting=[1, 0]) == 1
+
+
+def test_d2lpm_follows_the_prefix_while_the_client_has_deficit_there() -> None:
+    """Quantum 2048: after 2100 tokens at replica 0 its deficit is used up, until all are."""
+    state = {"overlap": [50, 0], "running": [3, 0]}
+    assert chosen("d2lpm", served=[0, 0], **state) == 0
+    assert chosen("d2lpm", served=[2100, 0], **state) == 1
+    assert chosen("d2lpm", served=[2100, 2048], **state) == 0  # refilled
+    assert chosen("d2lpm", served=[0, 0], overlap=[0, 0], running=[3, 1]) == 1
+
+
+def test_d2lpm_serves_clients_by_turns_in_the_simulator() -> None:
+    """One client, equal prompts of 1000 and no shared prefix: no replica falls far behind."""
+    instance = RoutingInstance.build(
+        np.arange(12.0) * 0.01, [1000] * 12, [10] * 12, Fleet.of(2 * ["a100/llama-2-7b/1"])
+    )
+    problem = RoutingProblem.for_instances([instance])
+    rng = np.random.default_rng(0)
+    solution = rollout(problem, [instance], RulePolicy("d2lpm"), rng)[0]
+    assert isinstance(solution, RoutingSolution)
+    solution.validate(instance)
+    sent = np.bincount(solution.replica, minlength=2)
+    assert sent.tolist() == [6, 6]
 
 
 def test_llm_d_weighs_three_two_two() -> None:

@@ -46,6 +46,9 @@ def test_workloads_have_their_published_means() -> None:
         ("azure-conversation", 1155, 211),
         ("azure-code", 2048, 27.9),
         ("five-tasks", 84.4, 164.5),  # the five means, equally weighted
+        ("sharegpt", 161, 338),
+        ("alpaca", 19.3, 58.5),
+        ("lmsys", 69.5, 214.5),
     ):
         requests = WORKLOADS[name].draw(rng, 40_000, 10**9)
         assert requests.prompt.mean() == pytest.approx(prompt, rel=0.17), name
@@ -99,6 +102,7 @@ def test_predictors() -> None:
         ({"num_replicas": (4, 2)}, UsageError, "num_replicas"),
         ({"load": (0.0, 1.0)}, UsageError, "load: found"),
         ({"memory": (0.5, 1.5)}, UsageError, "memory: found"),
+        ({"rate": -1.0}, UsageError, "rate: found -1"),
         ({"model": "llama-2-8b"}, UnknownNameError, "did you mean"),
         ({"fleet": "homogenous"}, UnknownNameError, "did you mean homogeneous"),
         ({"workload": "azure"}, UnknownNameError, "unknown workload"),
@@ -111,6 +115,11 @@ def test_wrong_options_are_explained(
 ) -> None:
     with pytest.raises(error, match=message):
         RoutingGenerator(**({"num_requests": 5, "num_replicas": 2} | options))  # type: ignore[arg-type]
+
+
+def test_a_rate_takes_the_place_of_the_load() -> None:
+    requests = RoutingGenerator(4000, 3, rate=5.0).sample(np.random.default_rng(0)).arrival
+    assert len(requests) / requests[-1] == pytest.approx(15, rel=0.2)
 
 
 def test_suites_have_a_validation_set_of_the_same_kind_with_other_requests() -> None:

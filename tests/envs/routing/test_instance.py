@@ -74,7 +74,7 @@ def test_presets_give_the_reference_times() -> None:
     assert iteration_time(engine, 1024, 0, 0, 1024**2) == pytest.approx(0.062, rel=0.05)
     for name, found in PRESETS.items():
         assert found.fit_error is None or 0 < found.fit_error < 0.15, name
-        assert found.kv_tokens > 20_000
+        assert found.kv_tokens > (3_000 if name.startswith("v100") else 20_000)
 
 
 def test_the_sustainable_rate_of_a_simple_engine() -> None:

@@ -372,26 +372,92 @@ def test_a_policy_sees_nothing_of_true_lengths(seed: int) -> None:
         np.testing.assert_array_equal(one, other)
 
 
-@settings(max_examples=20)
-@given(seed=seeds)
-def test_both_rewards_sum_to_the_same(seed: int) -> None:
-    instance = random_cluster(np.random.default_rng(seed))
-    sums = []
-    for reward in kernel.REWARDS:
-        problem = RoutingProblem.for_instances([instance], reward=reward)
-        state, observation = problem.allocate(1), problem.spec.allocate(1)
+def returns(problem: RoutingProblem, instance: RoutingInstance, seed: int) -> list[float]:
+    """Total reward and relative rise over the bound of two random episodes in the same row."""
+    state, observation = problem.allocate(1), problem.spec.allocate(1)
+    rewards, terminated = np.zeros(1), np.zeros(1, dtype=np.bool_)
+    found = []
+    for _ in range(2):
         problem.load(state, observation, 0, instance)
-        rewards, terminated = np.zeros(1), np.zeros(1, dtype=np.bool_)
+        terminated[:] = False
         rng, total = np.random.default_rng(seed), 0.0
         while not terminated[0]:
             action = rng.choice(np.flatnonzero(observation.action_mask[0]))
             problem.step(state, observation, np.array([action]), rewards, terminated)
             total += float(rewards[0])
         figures = problem.metrics(state, 0)
-        rise = (figures["lower_bound"] - figures["objective"]) / figures["lower_bound"]
-        assert total == pytest.approx(rise, abs=1e-9)
-        sums.append(total)
-    assert sums[0] == pytest.approx(sums[1], abs=1e-9)
+        found.append((figures["objective"] - figures["lower_bound"]) / figures["lower_bound"])
+        found.append(total)
+    return found
+
+
+@settings(max_examples=20)
+@given(seed=seeds)
+def test_unguided_rewards_sum_to_the_same(seed: int) -> None:
+    instance = random_cluster(np.random.default_rng(seed))
+    for reward in ("integral", "projected"):
+        problem = RoutingProblem.for_instances([instance], reward=reward)
+        rise, total, _, again = returns(problem, instance, seed)
+        assert total == pytest.approx(-rise, abs=1e-9)
+        assert again == pytest.approx(total, abs=1e-9)
+
+
+@settings(max_examples=20)
+@given(seed=seeds)
+def test_guidance_is_a_penalty_that_fades(seed: int) -> None:
+    instance = random_cluster(np.random.default_rng(seed))
+    aware = RoutingProblem.for_instances([instance], reward="workload-aware")
+    rise, total, _, again = returns(aware, instance, seed)
+    penalty = -rise - total
+    assert -1e-9 <= penalty <= 2
+    assert again == pytest.approx(total, abs=1e-9)
+    guided = RoutingProblem.for_instances([instance], reward="workload-guided")
+    _, first, _, second = returns(guided, instance, seed)
+    assert -rise - first == pytest.approx(penalty, abs=1e-9)
+    assert -rise - second == pytest.approx(penalty * np.exp(-kernel.FADING), abs=1e-9)
+    guided.first_episode = 3
+    _, fourth, _, _ = returns(guided, instance, seed)
+    assert -rise - fourth == pytest.approx(penalty * np.exp(-3 * kernel.FADING), abs=1e-9)
+
+
+def test_guidance_by_hand() -> None:
+    """Engine 10 ms + 10 ms a prompt token; replica 0 decodes one request, replica 1 is idle.
+
+    The prompt of 20 takes 0.2 s, below 0.5 s, so that only its delay of the decoding one counts:
+    mixing 0.5 (1 - 0.2) against 0.5 (1 - 0).
+    """
+    engine = np.array([[0.01, 0.01, 0.0, 0.0, 0.0, 0.0, 0.0]] * 2)
+    fleet = simple_fleet(2)._replace(engine=engine)
+    instance = RoutingInstance.build([0.0, 1.0], [20, 20], [200, 5], fleet)
+    problem = RoutingProblem.for_instances([instance], reward="workload-aware")
+    plain = RoutingProblem.for_instances([instance])
+    for second, penalty in ((1, 0.1), (2, 0.0)):
+        sums = []
+        for one in (problem, plain):
+            state, observation = one.allocate(1), one.spec.allocate(1)
+            one.load(state, observation, 0, instance)
+            rewards, terminated, total = np.zeros(1), np.zeros(1, dtype=np.bool_), 0.0
+            for action in (1, second):
+                one.step(state, observation, np.array([action]), rewards, terminated)
+                total += rewards[0]
+            sums.append(total)
+        assert sums[1] - sums[0] == pytest.approx(penalty / 2)  # over two requests
+
+
+@settings(max_examples=20)
+@given(seed=seeds)
+def test_following_a_solution_gives_it_again(seed: int) -> None:
+    instance = random_cluster(np.random.default_rng(seed))
+    wanted = at_random(instance, seed)
+    problem = RoutingProblem.for_instances([instance])
+    state, observation = problem.allocate(1), problem.spec.allocate(1)
+    problem.load(state, observation, 0, instance)
+    rewards, terminated = np.zeros(1), np.zeros(1, dtype=np.bool_)
+    while not terminated[0]:
+        action = problem.follow(state, 0, wanted)
+        assert observation.action_mask[0, action]
+        problem.step(state, observation, np.array([action]), rewards, terminated)
+    np.testing.assert_array_equal(problem.solution(state, 0).end, wanted.end)
 
 
 def test_with_true_predictions_the_projection_is_close() -> None:
