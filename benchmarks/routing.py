@@ -37,7 +37,7 @@ from makespan.envs.routing.family import make_problem
 from makespan.envs.routing.formats import PARTS, read_trace, trace_windows
 from makespan.envs.routing.instance import Fleet, RoutingInstance
 from makespan.envs.routing.kernel import CANDIDATE_FEATURES, GLOBAL_FEATURES
-from makespan.envs.routing.suites import RECIPES, SUITES, TEST_SEED, draw
+from makespan.envs.routing.suites import MEMORY, RECIPES, SUITES, TEST_SEED, draw
 from makespan.envs.routing.workloads import predict
 
 #: Rules published by others, among which the best is chosen on validation.
@@ -154,7 +154,7 @@ def _settings(
             "validation": SUITES[f"{name}-validation"]()[: count // 2],
             "test": SUITES[name]()[:count],
         }
-        for name in ("homogeneous", "heterogeneous", "memory", "prefix", "five-tasks")
+        for name in RECIPES
     }
     fleets = {
         "azure": (azure, 4 * ["a100/llama-2-7b/1"], 0.8, 1.0),
@@ -178,6 +178,8 @@ def _settings(
                 windows=windows,
                 load=load,
                 prefix_cache=any(trace.prefixes),
+                hold_s=MEMORY.hold_s,
+                max_holds=MEMORY.max_holds,
             )
             for part, windows in (("validation", count // 2), ("test", count))
         }
@@ -214,20 +216,21 @@ def compare(
         found = {rule: latencies(test, rule) for rule in ("round-robin", *OURS)}
         found["best"] = latencies(test, best)
         found["pretrained"] = latencies(test, "pretrained", policy)
-        if name in LEARNT:
-            found["linear"] = latencies(test, f"linear:weights={name}")
+        learnt = name.removesuffix("-8")  # twice the replicas: the same weights
+        if learnt in LEARNT:
+            found["linear"] = latencies(test, f"linear:weights={learnt}")
         row: dict[str, Any] = {"setting": name, "windows": len(test), "best heuristic": best}
         row |= {f"{rule} s": "" for rule in ("best", "round-robin", *OURS, "pretrained", "linear")}
         row |= {f"{rule} s": float(values[:, 0].mean()) for rule, values in found.items()}
-        for learnt in ("pretrained", "linear"):
+        for router in ("pretrained", "linear"):
             for measure, other in (
                 *((0, rule) for rule in ("best", "central-queue", "round-robin")),
                 (1, "round-robin"),
             ):
-                text = f"{learnt}{' episode' * measure} lower than {other} %"
+                text = f"{router}{' episode' * measure} lower than {other} %"
                 row[text] = ""
-                if learnt in found:
-                    row[text] = reduction(found[learnt][:, measure], found[other][:, measure])
+                if router in found:
+                    row[text] = reduction(found[router][:, measure], found[other][:, measure])
         rows.append(row)
         print(row, flush=True)
     about = {**machine(PACKAGES), "policy": policy or "shipped"}

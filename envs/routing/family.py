@@ -54,7 +54,12 @@ def make_family() -> Family:
     """The record of the routing family."""
     from makespan.baselines.routing import POLICIES, SOLVERS
     from makespan.envs.routing.bounds import lower_bound
-    from makespan.envs.routing.formats import read_instance, read_trace_windows, write_solution
+    from makespan.envs.routing.formats import (
+        TRACE_OPTIONS,
+        read_instance,
+        read_trace_windows,
+        write_solution,
+    )
     from makespan.envs.routing.metrics import METRICS
     from makespan.envs.routing.suites import SUITES
 
@@ -76,8 +81,9 @@ def make_family() -> Family:
         sources={
             "trace": Source(
                 "FILE[:OPTION=VALUE,...]",
-                "Trace of requests (columns of Azure, BurstGPT or Mooncake); options: fleet, load, "
-                "rate, requests, windows, part, memory, predictor, error, cache.",
+                "Trace of requests (columns of Azure, BurstGPT or Mooncake); options: "
+                + ", ".join(TRACE_OPTIONS)
+                + ".",
                 read_trace_windows,
             )
         },

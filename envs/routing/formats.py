@@ -278,6 +278,8 @@ TRACE_OPTIONS = {
     "predictor": "bucket",
     "error": "0.2",
     "cache": "on",
+    "hold_s": "0.25",
+    "max_holds": "20",
 }
 
 
@@ -402,6 +404,8 @@ def read_trace_windows(text: str) -> list[RoutingInstance]:
         predictor=options["predictor"],
         error=_number(options["error"], f"{text!r}: error"),
         prefix_cache=options["cache"] == "on" and any(trace.prefixes),
+        hold_s=_number(options["hold_s"], f"{text!r}: hold_s"),
+        max_holds=_count(options["max_holds"], f"{text!r}: max_holds"),
     )
     _warn_of_overload(instances)
     return instances

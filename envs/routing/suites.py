@@ -46,6 +46,11 @@ HOMOGENEOUS = RoutingGenerator(
     error=(0.2, 0.2),
 )
 
+#: Little memory: requests wait, at the router up to a minute, and long responses are preempted.
+MEMORY = dataclasses.replace(
+    HOMOGENEOUS, load=(1.1, 1.1), memory=(0.15, 0.15), hold_s=0.5, max_holds=120
+)
+
 #: Recipes by name.
 RECIPES: Mapping[str, RoutingGenerator] = MappingProxyType(
     {
@@ -54,8 +59,8 @@ RECIPES: Mapping[str, RoutingGenerator] = MappingProxyType(
         "heterogeneous": dataclasses.replace(
             HOMOGENEOUS, num_replicas=6, fleet="heterogeneous", memory=(0.5, 0.5)
         ),
-        # little memory: requests wait, and responses that grow are preempted
-        "memory": dataclasses.replace(HOMOGENEOUS, load=(1.1, 1.1), memory=(0.15, 0.15)),
+        "memory": MEMORY,
+        "heterogeneous-memory": dataclasses.replace(MEMORY, num_replicas=6, fleet="heterogeneous"),
         # the setting of Jain et al., arXiv 2408.13510: 20 requests a second on four V100
         "five-tasks": FIVE_TASKS,
         # the same doubled
