@@ -12,6 +12,7 @@ cluster, from whose weights the search starts; a share of it may be the time of 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,7 +118,7 @@ def _costs(
 def _figures(instances: Sequence[RoutingInstance], policy: Policy) -> NDArray[np.float64]:
     """(instances, 2) mean latency, and time from the first arrival to the last response, s."""
     problem = RoutingProblem.for_instances(instances)
-    solutions = rollout(problem, instances, policy, np.random.default_rng(0))
+    solutions: list[Any] = rollout(problem, instances, policy, np.random.default_rng(0))
     return np.array(
         [
             (s.objective(i), s.end.max() - i.arrival[0])

@@ -293,6 +293,7 @@ class State(NamedTuple):
     entry_left: NDArray[np.int64]  # (B, R, E) prompt tokens left
     entry_rest: NDArray[np.int64]  # (B, R, E) predicted tokens left
     entry_context: NDArray[np.int64]  # (B, R, E) tokens in memory
+    entry_ready: NDArray[np.float64]  # (B, R, E) when it is there, s; 0: already
     figures: NDArray[np.float64]  # (B, R, 17)
     drain: NDArray[np.float64]  # (B, R)
     estimate: NDArray[np.float64]  # (B, N) least marginal cost when last decided about
@@ -826,10 +827,10 @@ def _alone(state, row, i):
 @_inner
 def _send(state, row, r, i, delay, queue):
     """On its way to a replica; without delay it is there."""
+    state.due[row, i] = state.clock[row, NOW] + delay
     if delay <= 0:
         _enqueue(state, row, r, i, queue)
         return
-    state.due[row, i] = state.clock[row, NOW] + delay
     _append(state, row, FLYING_HEAD, i)
     state.load[row, r, DIRTY] = 1
 
@@ -959,7 +960,8 @@ def _rest_at(state, row, r, i, generated):
 
 
 @_inner
-def _add_entry(state, row, r, n, left, rest, context):
+def _add_entry(state, row, r, n, left, rest, context, ready):
+    state.entry_ready[row, r, n] = ready
     state.entry_left[row, r, n] = left
     state.entry_rest[row, r, n] = rest
     state.entry_context[row, r, n] = context
@@ -971,14 +973,15 @@ def _add_entry(state, row, r, n, left, rest, context):
 
 
 @_inner
-def _add_waiting(state, row, r, i, n):
-    """A request that waits at, or is on its way to, a replica."""
+def _add_waiting(state, row, r, i, n, ready):
+    """A request that waits at a replica, or will from the time ``ready`` on."""
     left = state.target[row, i] - state.computed[row, i]
     if state.computed[row, i] == 0:
         left -= _match(state, row, r, i) * state.units[row, PREFIX_TOKENS]
     left = max(left, 0)
     context = state.target[row, i] - left
-    _add_entry(state, row, r, n, left, _rest_at(state, row, r, i, state.generated[row, i]), context)
+    rest = _rest_at(state, row, r, i, state.generated[row, i])
+    _add_entry(state, row, r, n, left, rest, context, ready)
     report = state.report[row, r]
     report[R_TRUE] += left + state.output[row, i] - state.generated[row, i]
     report[R_WAITING] += 1
@@ -1012,7 +1015,7 @@ def _write_report(state, row, r):
             state.entry_context[row, r, at] = state.entry_context[row, r, at - 1]
             state.entry_left[row, r, at] = 0
             at -= 1
-        _add_entry(state, row, r, at, 0, tokens, computed)
+        _add_entry(state, row, r, at, 0, tokens, computed, 0.0)
         report[R_TRUE] += state.output[row, i] - emitted
         count += 1
     report[R_SORTED] = count
@@ -1022,19 +1025,19 @@ def _write_report(state, row, r):
         left = state.target[row, i] - computed
         if left > 0:
             tokens = _rest_at(state, row, r, i, state.generated[row, i])
-            _add_entry(state, row, r, count, left, tokens, computed)
+            _add_entry(state, row, r, count, left, tokens, computed, 0.0)
             report[R_TRUE] += left + state.output[row, i] - state.generated[row, i]
             count += 1
     report[R_RUNNING] = load[NUM_RUNNING]
     i = load[WAIT_HEAD]
     while i >= 0:
-        _add_waiting(state, row, r, i, count)
+        _add_waiting(state, row, r, i, count, 0.0)
         count += 1
         i = state.link[row, i]
     i = state.router[row, FLYING_HEAD]
     while i >= 0:
         if _place(state, row, i) == r:
-            _add_waiting(state, row, r, i, count)
+            _add_waiting(state, row, r, i, count, state.due[row, i])
             count += 1
         i = state.link[row, i]
     prefix_blocks = state.units[row, PREFIX_BLOCKS]
@@ -1052,7 +1055,7 @@ def _write_report(state, row, r):
 def _note_sent(state, row, r, i):
     """Between reports the router adds what it has sent itself."""
     report = state.report[row, r]
-    _add_waiting(state, row, r, i, int(report[R_ENTRIES]))
+    _add_waiting(state, row, r, i, int(report[R_ENTRIES]), state.due[row, i])
     report[R_ENTRIES] += 1
     total, last, _, _ = _project(state, row, r, -1, 0, 0, 0)
     report[R_SUM] = total
@@ -1062,6 +1065,9 @@ def _note_sent(state, row, r, i):
 @_inner
 def _project(state, row, r, request, left, rest, context):
     """What becomes of replica ``r`` if nothing else comes and predictions are true.
+
+    From an older report on, what has happened since is projected as well; the added request is
+    there from now on.
 
     Args:
         state, row, r: the replica, as reported.
@@ -1074,10 +1080,11 @@ def _project(state, row, r, request, left, rest, context):
     """
     report, engine, limits = state.report[row, r], state.engine[row, r], state.limits[row, r]
     entry_left, entry_rest = state.entry_left[row, r], state.entry_rest[row, r]
-    entry_context = state.entry_context[row, r]
+    entry_context, entry_ready = state.entry_context[row, r], state.entry_ready[row, r]
+    now = state.clock[row, NOW] + state.seconds[row, DELAY_S]
     finish, start_context = state.trial_finish[row], state.trial_context[row]
     capacity = (limits[BLOCKS] - limits[WATERMARK]) * state.units[row, BLOCK_TOKENS]
-    time = max(report[R_START], state.clock[row, NOW])
+    time = report[R_START]
     entries = int(report[R_ENTRIES])
     head, tail = 0, int(report[R_SORTED])
     in_memory = 0
@@ -1095,6 +1102,8 @@ def _project(state, row, r, request, left, rest, context):
         prefill, square, joining = 0, 0.0, 0
         while waiting + joining < end and decodes + joining < limits[BATCH]:
             n = waiting + joining
+            if time < (now if n == entries else entry_ready[n]):
+                break
             tokens = left if n == entries else entry_left[n]
             before = context if n == entries else entry_context[n]
             if joining > 0 and prefill + tokens > room:
@@ -1104,6 +1113,12 @@ def _project(state, row, r, request, left, rest, context):
             prefill += tokens
             square += float(tokens) * tokens + 2.0 * tokens * before
             joining += 1
+        ready = 0.0
+        if waiting + joining < end:
+            ready = now if waiting + joining == entries else entry_ready[waiting + joining]
+        if decodes + joining == 0:
+            time = ready
+            continue
         steps = finish[head] - done if decodes > 0 else 1
         excess = 0.0
         if joining > 0:
@@ -1111,6 +1126,9 @@ def _project(state, row, r, request, left, rest, context):
             excess = max(prefill / steps + decodes - engine[4], 0.0)
         else:
             excess = max(decodes - engine[4], 0.0)
+            if time < ready:
+                one = engine[0] + engine[2] * decodes + engine[3] * excess + engine[5] * in_memory
+                steps = min(steps, max(int(np.ceil((ready - time) / one)), 1))
         duration = (
             steps
             * (

@@ -111,6 +111,7 @@ class RoutingProblem(CompiledProblem[RoutingInstance]):
             "entry_left": ((*per_replica, entries), whole),
             "entry_rest": ((*per_replica, entries), whole),
             "entry_context": ((*per_replica, entries), whole),
+            "entry_ready": ((*per_replica, entries), floats),
             "figures": ((*per_replica, 17), floats),
             "drain": (per_replica, floats),
             "trial_finish": ((batch, entries + 1), whole),

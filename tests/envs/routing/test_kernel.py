@@ -460,11 +460,12 @@ def test_following_a_solution_gives_it_again(seed: int) -> None:
     np.testing.assert_array_equal(problem.solution(state, 0).end, wanted.end)
 
 
-def test_with_true_predictions_the_projection_is_close() -> None:
-    """Predicted latency against what happens when nothing else arrives."""
+@pytest.mark.parametrize("late", [{}, {"stale_s": 5.0}, {"delay_s": 0.5}])
+def test_with_true_predictions_the_projection_is_close(late: dict[str, float]) -> None:
+    """Predicted latency against what happens when nothing else arrives; from old reports, too."""
     generator = RoutingGenerator(
         num_requests=40, num_replicas=1, model="llama-2-7b", workload="azure-conversation",
-        memory=(1.0, 1.0), predictor="exact", error=(0.0, 0.0), max_holds=0,
+        memory=(1.0, 1.0), predictor="exact", error=(0.0, 0.0), max_holds=0, **late,
     )  # fmt: skip
     errors = []
     for seed in range(5):
