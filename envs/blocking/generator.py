@@ -14,7 +14,8 @@ import numpy as np
 from makespan.envs.blocking.instance import ON_DOWN_MODES, BlockingInstance
 from makespan.envs.blocking.problem import Sizes
 from makespan.envs.core.errors import UnknownNameError, UsageError
-from makespan.envs.jobshop.generator import JobShopGenerator, Range
+from makespan.envs.core.ranges import Range
+from makespan.envs.jobshop.generator import JobShopGenerator
 from makespan.envs.jobshop.instance import JobShopInstance
 
 #: Number of periods, per job and machine; a busy machine has one operation per period and job.

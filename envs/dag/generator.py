@@ -11,7 +11,6 @@ Sources:
   factorisation (tasks POTRF, TRSM, SYRK, GEMM and their likes), whose data flow gives the edges.
 """
 
-import operator
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -21,12 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from makespan.envs.core.errors import UnknownNameError, UsageError
+from makespan.envs.core.ranges import (
+    Range,
+    RealRange,
+    check_range,
+    check_real_range,
+    draw,
+    draw_real,
+    ends,
+    grown,
+)
 from makespan.envs.dag.instance import INELIGIBLE, MAX_PROCESSORS, Sizes, TaskGraphInstance
-
-#: A number, or the smallest and largest of a range to draw from, both included.
-Range = int | tuple[int, int]
-#: The same for real numbers.
-RealRange = float | tuple[float, float]
 
 #: Largest number of tasks and size of a structured graph.
 MAX_COUNT = 2**20
@@ -54,16 +58,16 @@ class _Platform:
     bandwidths: tuple[int, int] = (1, 1)
 
     def __post_init__(self) -> None:
-        _check_range("processors", self.processors, 1, MAX_PROCESSORS)
-        _check_real("ccr", self.ccr, 0, 1000)
-        _check_real("heterogeneity", self.heterogeneity, 0, 2)
-        _check_range("mean_cost", self.mean_cost, 1, 10**4)
-        _check_real("eligible", self.eligible, 0, 1)
-        _check_range("bandwidths", self.bandwidths, 1, 10**4)
+        check_range("processors", self.processors, 1, MAX_PROCESSORS)
+        check_real_range("ccr", self.ccr, 0, 1000)
+        check_real_range("heterogeneity", self.heterogeneity, 0, 2)
+        check_range("mean_cost", self.mean_cost, 1, 10**4)
+        check_real_range("eligible", self.eligible, 0, 1)
+        check_range("bandwidths", self.bandwidths, 1, 10**4)
 
     def _links(self) -> int:
         """The most kinds of links of an instance."""
-        processors = _ends(self.processors)[1]
+        processors = ends(self.processors)[1]
         low, high = self.bandwidths
         return int(1 + min(high - low + 1, processors * (processors - 1) // 2))
 
@@ -76,11 +80,11 @@ class _Platform:
         tasks: list[str] | None = None,
     ) -> TaskGraphInstance:
         """Draw the platform for a graph whose tasks have the given mean costs (T,)."""
-        processors, count = _draw(rng, self.processors), len(weights)
-        half = _draw_real(rng, self.heterogeneity) / 2
+        processors, count = draw(rng, self.processors), len(weights)
+        half = draw_real(rng, self.heterogeneity) / 2
         factors = rng.uniform(1 - half, 1 + half, size=(count, processors))
         costs = np.maximum(np.rint(weights[:, None] * factors), 1).astype(np.int64)
-        share = _draw_real(rng, self.eligible)
+        share = draw_real(rng, self.eligible)
         if share < 1:
             able = rng.random((count, processors)) < share
             able[np.arange(count), rng.integers(processors, size=count)] = True
@@ -88,7 +92,7 @@ class _Platform:
         low, high = self.bandwidths
         bandwidths = np.triu(rng.integers(low, high + 1, size=(processors, processors)), 1)
         bandwidths = bandwidths + bandwidths.T
-        mean = _draw_real(rng, self.ccr) * weights.mean() * (low + high) / 2
+        mean = draw_real(rng, self.ccr) * weights.mean() * (low + high) / 2
         volumes = np.rint(rng.uniform(0, 2 * mean, size=len(edges))).astype(np.int64)
         return TaskGraphInstance.from_arrays(
             costs, edges, volumes, bandwidths, f"{name}-{count}x{processors}", tasks
@@ -118,29 +122,29 @@ class LayeredGenerator(_Platform):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_range("tasks", self.tasks, 1, MAX_COUNT)
-        _check_real("shape", self.shape, 0.01, 100)
-        _check_real("degree", self.degree, 1, 1000)
+        check_range("tasks", self.tasks, 1, MAX_COUNT)
+        check_real_range("shape", self.shape, 0.01, 100)
+        check_real_range("degree", self.degree, 1, 1000)
 
     def grown(self, progress: float) -> Self:
         """The same with tasks and processors up to ``progress`` of the way from low to high."""
         return replace(
             self,
-            tasks=_grown(self.tasks, progress),
-            processors=_grown(self.processors, progress),
+            tasks=grown(self.tasks, progress),
+            processors=grown(self.processors, progress),
         )
 
     @property
     def largest(self) -> Sizes:
         """Sizes that no sampled instance exceeds."""
-        tasks = _ends(self.tasks)[1]
-        edges = min(int(tasks * _ends(self.degree)[1]) + tasks, tasks * (tasks - 1) // 2)
-        return Sizes(tasks, _ends(self.processors)[1], edges, self._links())
+        tasks = ends(self.tasks)[1]
+        edges = min(int(tasks * ends(self.degree)[1]) + tasks, tasks * (tasks - 1) // 2)
+        return Sizes(tasks, ends(self.processors)[1], edges, self._links())
 
     def sample(self, rng: np.random.Generator) -> TaskGraphInstance:
         """A fresh instance; the same generator state gives the same instance."""
-        count = _draw(rng, self.tasks)
-        shape, degree = _draw_real(rng, self.shape), _draw_real(rng, self.degree)
+        count = draw(rng, self.tasks)
+        shape, degree = draw_real(rng, self.shape), draw_real(rng, self.degree)
         height = int(np.clip(round(np.sqrt(count) / shape * rng.uniform(0.75, 1.25)), 1, count))
         layer = np.sort(np.append(np.arange(height), rng.integers(height, size=count - height)))
         first = np.searchsorted(layer, np.arange(height + 1))
@@ -348,23 +352,23 @@ class StructuredGenerator(_Platform):
         for name in self.graphs:
             if name not in STRUCTURES:
                 raise UnknownNameError("graph", name, STRUCTURES)
-        _check_range("size", self.size, 2, 64)
+        check_range("size", self.size, 2, 64)
 
     def grown(self, progress: float) -> Self:
         """The same with size and processors up to ``progress`` of the way from low to high."""
         return replace(
             self,
-            size=_grown(self.size, progress),
-            processors=_grown(self.processors, progress),
+            size=grown(self.size, progress),
+            processors=grown(self.processors, progress),
         )
 
     @property
     def largest(self) -> Sizes:
         """Sizes that no sampled instance exceeds."""
-        flows = [_flow(name, _ends(self.size)[1]) for name in self.graphs]
+        flows = [_flow(name, ends(self.size)[1]) for name in self.graphs]
         return Sizes(
             max(len(flow.names) for flow in flows),
-            _ends(self.processors)[1],
+            ends(self.processors)[1],
             max(len(flow.edges) for flow in flows),
             self._links(),
         )
@@ -372,7 +376,7 @@ class StructuredGenerator(_Platform):
     def sample(self, rng: np.random.Generator) -> TaskGraphInstance:
         """A fresh instance; the same generator state gives the same instance."""
         name = self.graphs[int(rng.integers(len(self.graphs)))]
-        flow = _flow(name, _draw(rng, self.size))
+        flow = _flow(name, draw(rng, self.size))
         relative = np.array([RELATIVE_COSTS.get(kind, 1.0) for kind in flow.kinds])
         weights = np.maximum(relative / relative.mean() * self.mean_cost, 1)
         edges = np.array(list(flow.edges), dtype=np.int64).reshape(-1, 2)
@@ -383,52 +387,3 @@ def _flow(name: str, size: int) -> _DataFlow:
     flow = _DataFlow()
     STRUCTURES[name](size, flow)
     return flow
-
-
-def _check_range(option: str, value: Any, low: int, high: int) -> None:
-    """Raise UsageError unless ``low`` <= smallest <= largest <= ``high``."""
-    try:
-        first, last = map(operator.index, _ends(value))
-    except (TypeError, ValueError):
-        raise UsageError(
-            f"{option}: found {value!r}, expected an integer or a pair (smallest, largest)"
-        ) from None
-    if not low <= first <= last <= high:
-        raise UsageError(
-            f"{option}: found {value!r}, expected {low} <= smallest <= largest <= {high}"
-        )
-
-
-def _check_real(option: str, value: Any, low: float, high: float) -> None:
-    try:
-        first, last = map(float, _ends(value))
-    except (TypeError, ValueError):
-        raise UsageError(
-            f"{option}: found {value!r}, expected a number or a pair (smallest, largest)"
-        ) from None
-    if not low <= first <= last <= high:
-        raise UsageError(
-            f"{option}: found {value!r}, expected {low} <= smallest <= largest <= {high}"
-        )
-
-
-def _ends(value: Any) -> tuple[Any, Any]:
-    if isinstance(value, int | float | np.integer | np.floating):
-        return value, value
-    low, high = value
-    return low, high
-
-
-def _grown(value: Range, progress: float) -> Range:
-    low, high = _ends(value)
-    return low, low + round(progress * (high - low))
-
-
-def _draw(rng: np.random.Generator, value: Range) -> int:
-    low, high = _ends(value)
-    return int(low) if low == high else int(rng.integers(low, high + 1))
-
-
-def _draw_real(rng: np.random.Generator, value: RealRange) -> float:
-    low, high = _ends(value)
-    return float(low) if low == high else float(rng.uniform(low, high))

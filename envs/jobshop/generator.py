@@ -11,14 +11,14 @@ Sources:
   (2023).
 """
 
-import operator
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from makespan.envs.core.errors import UnknownNameError, UsageError
+from makespan.envs.core.ranges import Range, check_range, draw, ends, grown
 from makespan.envs.jobshop.instance import (
     MAX_MACHINES,
     MAX_TOTAL_DURATION,
@@ -27,9 +27,6 @@ from makespan.envs.jobshop.instance import (
     rectangular_offsets,
 )
 from makespan.envs.jobshop.taillard_seeds import TAILLARD_SEEDS
-
-#: A number, or the smallest and largest of a range to draw from, both included.
-Range = int | tuple[int, int]
 
 #: Largest number of jobs, and of operations of a job; far beyond what fits in memory as a product.
 MAX_COUNT = 2**20
@@ -55,27 +52,27 @@ class JobShopGenerator:
     durations: tuple[int, int] = (1, 99)
 
     def __post_init__(self) -> None:
-        _check_range("jobs", self.jobs, 1, MAX_COUNT)
-        _check_range("machines", self.machines, 1, MAX_MACHINES)
-        _check_range("durations", self.durations, 0, MAX_TOTAL_DURATION)
+        check_range("jobs", self.jobs, 1, MAX_COUNT)
+        check_range("machines", self.machines, 1, MAX_MACHINES)
+        check_range("durations", self.durations, 0, MAX_TOTAL_DURATION)
 
     def grown(self, progress: float) -> Self:
         """The same with jobs and machines up to ``progress`` of the way from low to high."""
         return replace(
             self,
-            jobs=_grown(self.jobs, progress),
-            machines=_grown(self.machines, progress),
+            jobs=grown(self.jobs, progress),
+            machines=grown(self.machines, progress),
         )
 
     @property
     def largest(self) -> Sizes:
         """Sizes that no sampled instance exceeds."""
-        jobs, machines = _ends(self.jobs)[1], _ends(self.machines)[1]
+        jobs, machines = ends(self.jobs)[1], ends(self.machines)[1]
         return Sizes(jobs, machines, jobs * machines, 1)
 
     def sample(self, rng: np.random.Generator) -> JobShopInstance:
         """A fresh instance; the same generator state gives the same instance."""
-        jobs, machines = _draw(rng, self.jobs), _draw(rng, self.machines)
+        jobs, machines = draw(rng, self.jobs), draw(rng, self.machines)
         low, high = self.durations
         job_offsets, alternative_offsets = rectangular_offsets(jobs, machines)
         return JobShopInstance(
@@ -120,18 +117,18 @@ class FlexibleJobShopGenerator:
     variation: float | None = 0.2
 
     def __post_init__(self) -> None:
-        _check_range("jobs", self.jobs, 1, MAX_COUNT)
-        fewest, _ = _check_range("machines", self.machines, 1, MAX_MACHINES)
+        check_range("jobs", self.jobs, 1, MAX_COUNT)
+        fewest, _ = check_range("machines", self.machines, 1, MAX_MACHINES)
         if self.operations is not None:
-            _check_range("operations", self.operations, 1, MAX_COUNT)
+            check_range("operations", self.operations, 1, MAX_COUNT)
         if self.alternatives is not None:
-            _, most = _check_range("alternatives", self.alternatives, 1, MAX_MACHINES)
+            _, most = check_range("alternatives", self.alternatives, 1, MAX_MACHINES)
             if most > fewest:
                 raise UsageError(
                     f"alternatives: found up to {most} for an operation, expected at most the "
                     f"smallest number of machines, {fewest}"
                 )
-        _check_range("durations", self.durations, 0, MAX_TOTAL_DURATION)
+        check_range("durations", self.durations, 0, MAX_TOTAL_DURATION)
         if self.variation is not None and not 0 <= self.variation <= 1:
             raise UsageError(f"variation: found {self.variation}, expected 0 to 1, or None")
 
@@ -139,21 +136,21 @@ class FlexibleJobShopGenerator:
         """The same with jobs and machines up to ``progress`` of the way from low to high."""
         return replace(
             self,
-            jobs=_grown(self.jobs, progress),
-            machines=_grown(self.machines, progress),
+            jobs=grown(self.jobs, progress),
+            machines=grown(self.machines, progress),
         )
 
     @property
     def largest(self) -> Sizes:
         """Sizes that no sampled instance exceeds."""
-        jobs, machines = _ends(self.jobs)[1], _ends(self.machines)[1]
-        operations = _ends(self.operations or _around(machines))[1]
-        alternatives = _ends(self.alternatives or machines)[1]
+        jobs, machines = ends(self.jobs)[1], ends(self.machines)[1]
+        operations = ends(self.operations or _around(machines))[1]
+        alternatives = ends(self.alternatives or machines)[1]
         return Sizes(jobs, machines, jobs * operations, alternatives)
 
     def sample(self, rng: np.random.Generator) -> JobShopInstance:
         """A fresh instance; the same generator state gives the same instance."""
-        jobs, machines = _draw(rng, self.jobs), _draw(rng, self.machines)
+        jobs, machines = draw(rng, self.jobs), draw(rng, self.machines)
         lengths = _draw_many(rng, self.operations or _around(machines), jobs)
         operations = int(lengths.sum())
         choices = _draw_many(rng, self.alternatives or (1, machines), operations)
@@ -218,40 +215,8 @@ class _LinearCongruential:
         return low + int(self.state / self.MODULUS * (high - low + 1))
 
 
-def _check_range(option: str, value: Any, low: int, high: int) -> tuple[int, int]:
-    """Smallest and largest value; raises UsageError unless ``low`` <= smallest <= largest."""
-    try:
-        first, last = map(operator.index, _ends(value))
-    except (TypeError, ValueError):
-        raise UsageError(
-            f"{option}: found {value!r}, expected an integer or a pair (smallest, largest)"
-        ) from None
-    if not low <= first <= last <= high:
-        raise UsageError(
-            f"{option}: found {value!r}, expected {low} <= smallest <= largest <= {high}"
-        )
-    return first, last
-
-
-def _ends(value: Range) -> tuple[int, int]:
-    if isinstance(value, int | np.integer):
-        return int(value), int(value)
-    low, high = value
-    return low, high
-
-
-def _grown(value: Range, progress: float) -> Range:
-    low, high = _ends(value)
-    return low, low + round(progress * (high - low))
-
-
-def _draw(rng: np.random.Generator, value: Range) -> int:
-    low, high = _ends(value)
-    return low if low == high else int(rng.integers(low, high + 1))
-
-
 def _draw_many(rng: np.random.Generator, value: Range, count: int) -> NDArray[np.int64]:
-    low, high = _ends(value)
+    low, high = ends(value)
     return rng.integers(low, high + 1, size=count)
 
 

@@ -20,17 +20,18 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from makespan.envs.core.errors import UsageError
+from makespan.envs.core.ranges import Range, check_range, draw, ends
 from makespan.envs.memory.instance import MemoryInstance, Sizes, Trace
 from makespan.envs.memory.program import Hardware, Program, load_program
 
-#: A number, or the smallest and largest of a range to draw from, both included.
-Range = int | tuple[int, int]
 Structure = Literal["mixed", "layered", "residual", "unet", "training", "traced"]
 STRUCTURES: tuple[str, ...] = get_args(Structure)[1:]
 #: Most accesses and buffers of one instruction.
 ACCESSES_PER_INSTRUCTION, BUFFERS_PER_INSTRUCTION = 6, 3
 #: Bytes of a tensor of relative size 1.
 UNIT_BYTES = 2**16
+#: Largest number of instructions of a program.
+MAX_INSTRUCTIONS = 2**20
 
 
 class Layer(NamedTuple):
@@ -61,11 +62,7 @@ class MemoryGenerator:
     copy_model: Literal["static", "dynamic"] = "static"
 
     def __post_init__(self) -> None:
-        low, high = _ends(self.instructions)
-        if not 2 <= low <= high:
-            raise UsageError(
-                f"instructions: found {self.instructions}, expected a number from 2 on, or a range"
-            )
+        check_range("instructions", self.instructions, 2, MAX_INSTRUCTIONS)
         if self.structure not in get_args(Structure):
             raise UsageError(
                 f"structure: found {self.structure!r}, expected one of {get_args(Structure)}"
@@ -76,13 +73,12 @@ class MemoryGenerator:
     @property
     def largest(self) -> Sizes:
         """Sizes that no sampled instance exceeds."""
-        most = _ends(self.instructions)[1]
+        most = ends(self.instructions)[1]
         return Sizes(most, BUFFERS_PER_INSTRUCTION * most, ACCESSES_PER_INSTRUCTION * most)
 
     def sample(self, rng: np.random.Generator) -> MemoryInstance:
         """A fresh instance; the same generator state gives the same instance."""
-        low, high = _ends(self.instructions)
-        instructions = int(rng.integers(low, high + 1))
+        instructions = draw(rng, self.instructions)
         structure = self.structure
         if structure == "mixed":
             known = STRUCTURES if _traced(self.largest) else STRUCTURES[:-1]
@@ -92,7 +88,7 @@ class MemoryGenerator:
             programs = _traced(self.largest)
             if not programs:
                 raise UsageError(
-                    f"instructions: found up to {high}, expected enough for a traced program"
+                    f"instructions: found {self.instructions}, expected enough for a traced program"
                 )
             program = programs[rng.integers(len(programs))]
             return program.on(_random_hardware(rng), share, self.copy_model)
@@ -222,7 +218,3 @@ def _trace(layers: list[Layer], sizes: list[float], outputs: list[bool]) -> dict
         "writes": np.array(writes),
         "access_bytes": size[index],
     }
-
-
-def _ends(value: Range) -> tuple[int, int]:
-    return value if isinstance(value, tuple) else (value, value)

@@ -10,19 +10,16 @@
   step, so lives are nested; workspaces live for one step; sizes are log-normal and repeat.
 """
 
-import operator
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from makespan.envs.core.errors import UnknownNameError, UsageError
+from makespan.envs.core.errors import UnknownNameError
+from makespan.envs.core.ranges import Range, check_range, draw, ends, grown
 from makespan.envs.offsets.instance import MAX_BUFFERS, OffsetInstance, Sizes
-
-#: A number, or the smallest and largest of a range to draw from, both included.
-Range = int | tuple[int, int]
 
 #: Height and length of the rectangle of ``cuts``, and the load that ``tiles`` may not exceed.
 GRID = 1024
@@ -49,30 +46,23 @@ class OffsetGenerator:
     structure: Literal["mixed", "cuts", "tiles", "layers"] = "mixed"
 
     def __post_init__(self) -> None:
-        low, high = _ends(self.buffers)
-        if not 2 <= low <= high <= MAX_BUFFERS:
-            raise UsageError(
-                f"buffers: found {self.buffers!r}, expected 2 <= smallest <= largest <= "
-                f"{MAX_BUFFERS}"
-            )
+        check_range("buffers", self.buffers, 2, MAX_BUFFERS)
         if self.structure not in ("mixed", *STRUCTURES):
             raise UnknownNameError("structure", self.structure, ("mixed", *STRUCTURES))
 
     def grown(self, progress: float) -> Self:
         """The same with buffers up to ``progress`` of the way from low to high."""
-        low, high = _ends(self.buffers)
-        return replace(self, buffers=(low, low + round(progress * (high - low))))
+        return replace(self, buffers=grown(self.buffers, progress))
 
     @property
     def largest(self) -> Sizes:
         """Sizes that no sampled instance exceeds."""
-        most = _ends(self.buffers)[1]
+        most = ends(self.buffers)[1]
         return Sizes(most, most)
 
     def sample(self, rng: np.random.Generator) -> OffsetInstance:
         """A fresh instance; the same generator state gives the same instance."""
-        low, high = _ends(self.buffers)
-        count = int(rng.integers(low, high + 1))
+        count = draw(rng, self.buffers)
         structure: str = self.structure
         if structure == "mixed":
             structure = ("cuts", "tiles")[rng.integers(2)]
@@ -154,14 +144,3 @@ STRUCTURES: dict[str, Callable[[np.random.Generator, int], Columns]] = {
     "tiles": _tiles,
     "layers": _layers,
 }
-
-
-def _ends(value: Any) -> tuple[int, int]:
-    """Smallest and largest of a range; raises UsageError when it is none."""
-    try:
-        low, high = (value, value) if isinstance(value, int | np.integer) else value
-        return operator.index(low), operator.index(high)
-    except (TypeError, ValueError):
-        raise UsageError(
-            f"buffers: found {value!r}, expected an integer or a pair (smallest, largest)"
-        ) from None

@@ -1,12 +1,12 @@
 """Random clusters and streams of requests, for training and validation."""
 
-import operator
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 
 from makespan.envs.core.errors import UnknownNameError, UsageError
+from makespan.envs.core.ranges import Range, check_range, draw, ends, grown
 from makespan.envs.routing.hardware import PRESETS, preset, sustainable_rate
 from makespan.envs.routing.instance import DECODE, PREFILL, Fleet, RoutingInstance, Sizes
 from makespan.envs.routing.workloads import (
@@ -17,9 +17,6 @@ from makespan.envs.routing.workloads import (
     predict,
     workload,
 )
-
-#: A number, or the smallest and largest of a range to draw from, both included.
-Range = int | tuple[int, int]
 
 #: Presets that serve the same model, among which a fleet is drawn.
 MODELS = {
@@ -79,8 +76,8 @@ class RoutingGenerator:
     stale_s: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_range("num_requests", self.num_requests, 1, 2**20)
-        low, _ = _check_range("num_replicas", self.num_replicas, 1, 2**12)
+        check_range("num_requests", self.num_requests, 1, 2**20)
+        low, _ = check_range("num_replicas", self.num_replicas, 1, 2**12)
         if self.pools == "disaggregated" and low < 2:
             raise UsageError(f"num_replicas: found {self.num_replicas}, two pools need at least 2")
         for field, highest in (("load", 100.0), ("memory", 1.0), ("error", 10.0)):
@@ -106,14 +103,14 @@ class RoutingGenerator:
         """The same with requests and replicas up to ``progress`` of the way from low to high."""
         return replace(
             self,
-            num_requests=_grown(self.num_requests, progress),
-            num_replicas=_grown(self.num_replicas, progress),
+            num_requests=grown(self.num_requests, progress),
+            num_replicas=grown(self.num_replicas, progress),
         )
 
     @property
     def largest(self) -> Sizes:
         """Sizes that no sampled instance exceeds."""
-        requests, replicas = _ends(self.num_requests)[1], _ends(self.num_replicas)[1]
+        requests, replicas = ends(self.num_requests)[1], ends(self.num_replicas)[1]
         names = WORKLOADS if self.workload == "any" else [self.workload]
         with_prefixes = [WORKLOADS[name] for name in names if WORKLOADS[name].turns]
         blocks = max((w.longest[0] // PREFIX_TOKENS for w in with_prefixes), default=0) * requests
@@ -122,7 +119,7 @@ class RoutingGenerator:
 
     def sample(self, rng: np.random.Generator) -> RoutingInstance:
         """A fresh instance; the same generator state gives the same instance."""
-        count, replicas = _draw(rng, self.num_requests), _draw(rng, self.num_replicas)
+        count, replicas = draw(rng, self.num_requests), draw(rng, self.num_replicas)
         name = self._choose(rng, self.workload, tuple(WORKLOADS))
         stream = workload(name)
         fleet = self._fleet(rng, replicas)
@@ -195,32 +192,3 @@ class RoutingGenerator:
     @staticmethod
     def _choose(rng: np.random.Generator, wanted: str, known: tuple[str, ...]) -> str:
         return known[int(rng.integers(len(known)))] if wanted == "any" else wanted
-
-
-def _check_range(option: str, value: Any, low: int, high: int) -> tuple[int, int]:
-    """Smallest and largest value; raises UsageError unless ``low`` <= smallest <= largest."""
-    try:
-        first, last = map(operator.index, _ends(value))
-    except (TypeError, ValueError):
-        raise UsageError(
-            f"{option}: found {value!r}, expected an integer or a pair (smallest, largest)"
-        ) from None
-    if not low <= first <= last <= high:
-        raise UsageError(
-            f"{option}: found {value!r}, expected {low} <= smallest <= largest <= {high}"
-        )
-    return first, last
-
-
-def _ends(value: Range) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else value
-
-
-def _draw(rng: np.random.Generator, value: Range) -> int:
-    low, high = _ends(value)
-    return int(rng.integers(low, high + 1))
-
-
-def _grown(value: Range, progress: float) -> Range:
-    low, high = _ends(value)
-    return low, low + round(progress * (high - low))
