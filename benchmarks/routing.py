@@ -37,7 +37,7 @@ from makespan.envs.routing.family import make_problem
 from makespan.envs.routing.formats import PARTS, read_trace, trace_windows
 from makespan.envs.routing.instance import Fleet, RoutingInstance
 from makespan.envs.routing.kernel import CANDIDATE_FEATURES, GLOBAL_FEATURES
-from makespan.envs.routing.suites import MEMORY, RECIPES, SUITES, TEST_SEED, draw
+from makespan.envs.routing.suites import RECIPES, SUITES, TEST_SEED, draw
 from makespan.envs.routing.workloads import predict
 
 #: Rules published by others, among which the best is chosen on validation.
@@ -156,17 +156,18 @@ def _settings(
         }
         for name in RECIPES
     }
-    fleets = {
-        "azure": (azure, 4 * ["a100/llama-2-7b/1"], 0.8, 1.0),
-        "azure-heterogeneous": (
-            azure,
-            3 * ["a100/llama-2-7b/1"] + 2 * ["h100/llama-2-7b/1"],
-            0.8,
-            0.5,
+    a100, h100 = "a100/llama-2-7b/1", "h100/llama-2-7b/1"
+    traces: dict[str, tuple[str, list[str], float, dict[str, Any]]] = {
+        "azure": (azure, 4 * [a100], 1.0, {}),
+        "azure-heterogeneous": (azure, 3 * [a100] + 2 * [h100], 0.5, {}),
+        "mooncake": (
+            mooncake,
+            4 * ["a100/llama-3.1-8b/1"],
+            1.0,
+            {"prefix_cache": True, "hold_s": 0.5, "max_holds": 120},
         ),
-        "mooncake": (mooncake, 4 * ["a100/llama-3.1-8b/1"], 0.8, 1.0),
     }
-    for name, (file, presets, load, memory) in fleets.items():
+    for name, (file, presets, memory, options) in traces.items():
         if not file:
             continue
         trace, fleet = read_trace(file), Fleet.of(presets, kv_share=memory)
@@ -176,10 +177,8 @@ def _settings(
                 fleet,
                 requests=requests,
                 windows=windows,
-                load=load,
-                prefix_cache=any(trace.prefixes),
-                hold_s=MEMORY.hold_s,
-                max_holds=MEMORY.max_holds,
+                load=0.8,
+                **options,
             )
             for part, windows in (("validation", count // 2), ("test", count))
         }
