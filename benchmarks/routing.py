@@ -212,15 +212,16 @@ def compare(
         }
         best = min(scores, key=scores.__getitem__)
         test = parts["test"]
-        found = {rule: latencies(test, rule) for rule in ("round-robin", *OURS)}
+        found = {rule: latencies(test, rule) for rule in ("round-robin", "least-tokens", *OURS)}
         found["best"] = latencies(test, best)
         found["pretrained"] = latencies(test, "pretrained", policy)
         learnt = name.removesuffix("-8")  # twice the replicas: the same weights
         if learnt in LEARNT:
             found["linear"] = latencies(test, f"linear:weights={learnt}")
         row: dict[str, Any] = {"setting": name, "windows": len(test), "best heuristic": best}
-        row |= {f"{rule} s": "" for rule in ("best", "round-robin", *OURS, "pretrained", "linear")}
-        row |= {f"{rule} s": float(values[:, 0].mean()) for rule, values in found.items()}
+        for rule in ("round-robin", "least-tokens", "best", *OURS, "pretrained", "linear"):
+            means = found[rule].mean(axis=0).tolist() if rule in found else ("", "")
+            row[f"{rule} s"], row[f"{rule} episode s"] = means
         for router in ("pretrained", "linear"):
             for measure, other in (
                 *((0, rule) for rule in ("best", "central-queue", "round-robin")),
