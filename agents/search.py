@@ -59,6 +59,7 @@ class Sampling:
         # under a time limit the first batch only measures what a sample costs
         batch = largest if time_limit_s is None else min(FIRST_BATCH, largest)
         best, value, taken = None, np.inf, 0
+        improvements: list[tuple[float, float]] = []
         while taken < self.samples:
             count = min(batch, self.samples - taken)
             temperature = np.full(count, self.temperature)
@@ -72,10 +73,13 @@ class Sampling:
             taken += count
             batch = min(2 * batch, largest)
             spent = time.perf_counter() - started
+            if not improvements or value < improvements[-1][1]:
+                improvements.append((spent, value))
             ahead = min(batch, self.samples - taken)
             if time_limit_s is not None and spent * (1 + ahead / taken) > time_limit_s:
                 break
-        return Result(best, time.perf_counter() - started, details={"samples": taken})
+        details = {"samples": taken, "improvements": improvements}
+        return Result(best, time.perf_counter() - started, details=details)
 
 
 @dataclass(frozen=True)
@@ -222,6 +226,7 @@ class TreeSearch:
         started = time.perf_counter()
         problem = self.make_problem([instance])
         (best,) = self._play(problem, instance, [()], rng)
+        improvements = [(time.perf_counter() - started, best.objective)]
         played = 1
         for stage in range(self.stages):
             root = best.decisions[: stage * len(best.decisions) // self.stages]
@@ -242,8 +247,9 @@ class TreeSearch:
                     tree.record(path, run)
                     if run.objective < best.objective:
                         best = run
+                        improvements.append((time.perf_counter() - started, best.objective))
                 played += len(paths)
-        details = {"simulations": played}
+        details = {"simulations": played, "improvements": improvements}
         return Result(best.solution, time.perf_counter() - started, details=details)
 
     def _play(

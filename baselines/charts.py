@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from makespan.baselines.statistics import performance_profile
-from makespan.baselines.summary import GroupMean, Summary
+from makespan.baselines.summary import GroupMean, SolverSummary, Summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,31 +73,35 @@ def gap_by_size_chart(summary: Summary) -> str:
 
 
 def gap_against_time_chart(summary: Summary) -> str:
-    """A point per solver: mean gap against median seconds (logarithmic)."""
+    """Mean gap over seconds (logarithmic): a curve where a solver tells, and a point at its end.
+
+    Else the point is at the median seconds. The curve begins when all instances have a solution.
+    """
     from matplotlib import style
 
     with style.context(["default", STYLE]):
         figure, axes = _new_figure(3.9)
         for solver in summary.solvers:
-            low, high = solver.overall.interval
-            axes.plot(
-                [solver.seconds_median] * 2, [low, high], color=_colour(summary, solver.spec), lw=2
-            )
-            axes.plot(
-                solver.seconds_median,
-                solver.overall.gap,
-                "o",
-                ms=7,
-                color=_colour(summary, solver.spec),
-            )
+            colour = _colour(summary, solver.spec)
+            if solver.course:
+                axes.step(*zip(*solver.course, strict=True), where="post", color=colour, lw=1.6)
+            axes.plot([_end(solver)] * 2, solver.overall.interval, color=colour, lw=2)
+            axes.plot(_end(solver), solver.overall.gap, "o", ms=7, color=colour)
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
-        axes.set_xlabel("median seconds per instance (logarithmic)")
+        axes.set_xlabel("seconds per instance (logarithmic)")
         axes.set_ylabel(f"mean gap % to {summary.gap_to}")
         axes.grid()
         axes.margins(x=0.06, y=0.08)
+        first, last = axes.get_xlim()
+        axes.set_xlim(first, last * (last / first) ** 0.22)  # room for the names
         _label_points(axes, summary)
         return _svg(figure, "Mean gap of each solver against its time per instance")
+
+
+def _end(solver: SolverSummary) -> float:
+    """Seconds of a solver's point in the chart of gap against time."""
+    return solver.course[-1][0] if solver.course else solver.seconds_median
 
 
 def profile_chart(summary: Summary) -> str:
@@ -187,10 +191,7 @@ def _label_points(axes: "Axes", summary: Summary) -> None:
     assert figure is not None
     figure.draw_without_rendering()
     line_height = 11 * figure.dpi / 72
-    points = [
-        (axes.transData.transform((s.seconds_median, s.overall.gap)), s) for s in summary.solvers
-    ]
-    middle = axes.bbox.x0 + axes.bbox.width / 2
+    points = [(axes.transData.transform((_end(s), s.overall.gap)), s) for s in summary.solvers]
     placed: list[tuple[float, float]] = []
     for (x, y), solver in sorted(points, key=lambda point: -point[0][1]):
         near = [py for px, py in placed if abs(px - x) < 140 and py - y < line_height]
@@ -198,11 +199,10 @@ def _label_points(axes: "Axes", summary: Summary) -> None:
         placed.append((x, label_y))
         axes.annotate(
             solver.spec,
-            (solver.seconds_median, solver.overall.gap),
-            xytext=(-7 if x > middle else 7, (label_y - y) * 72 / figure.dpi),
+            (_end(solver), solver.overall.gap),
+            xytext=(7, (label_y - y) * 72 / figure.dpi),
             textcoords="offset points",
             va="center",
-            ha="right" if x > middle else "left",
         )
 
 

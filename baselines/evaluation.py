@@ -212,6 +212,7 @@ class Evaluation:
             status="optimal" if outcome.optimal else "feasible",
             version=__version__,
             hardware=hardware(),
+            improvements=outcome.improvements,
         )
 
     def _is_best(self, outcome: Outcome) -> bool:

@@ -16,6 +16,9 @@ from typing import Any, NamedTuple
 from makespan.envs.core.errors import UsageError
 from makespan.envs.core.files import csv_rows, read_text, write_atomically
 
+#: (seconds, objective) of each solution better than those before.
+Improvements = tuple[tuple[float, float], ...]
+
 
 @dataclass(frozen=True)
 class Row:
@@ -41,6 +44,8 @@ class Row:
         status: ``"optimal"`` when the solver proved it, else ``"feasible"``.
         version: of this package.
         hardware: processor and number of cores.
+        improvements: seconds and objective of each solution better than those before, for solvers
+            that record them.
     """
 
     instance: str
@@ -62,6 +67,7 @@ class Row:
     status: str
     version: str
     hardware: str
+    improvements: Improvements = ()
 
     @property
     def key(self) -> "Key":
@@ -254,17 +260,26 @@ def _csv(lines: Iterable[Sequence[str]]) -> str:
 def _cell(value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
+    if isinstance(value, tuple):  # improvements
+        return " ".join(f"{seconds:.6g}:{_cell(objective)}" for seconds, objective in value)
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() else repr(value)
     return str(value)
 
 
 def _parse_cell(name: str, cell: str) -> Any:
+    if name == "improvements":
+        return tuple(_parse_improvement(text) for text in cell.split())
     if name not in NUMBER_FIELDS | INTEGER_FIELDS:
         return cell
     if cell == "" and name in OPTIONAL_FIELDS:
         return float("nan") if name == "gap_percent" else None
     return _parse_number(name, cell, int if name in INTEGER_FIELDS else float)
+
+
+def _parse_improvement(text: str) -> tuple[float, float]:
+    seconds, _, objective = text.partition(":")
+    return _parse_number("improvements", seconds), _parse_number("improvements", objective)
 
 
 def _parse_number(name: str, cell: str, kind: type[int] | type[float] = float) -> float:

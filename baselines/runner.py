@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from makespan.baselines.results import Key
+from makespan.baselines.results import Improvements, Key
 from makespan.envs.core.errors import InvalidSolutionError, MakespanError
 from makespan.envs.core.family import Family
 from makespan.envs.core.problem import Problem
@@ -62,6 +62,7 @@ class Outcome:
         seconds: wall clock, as measured by the solver; the first run of a policy, which loads and
             compiles, is not counted.
         optimal: whether the solver proved optimality.
+        improvements: as in :class:`~makespan.baselines.results.Row`.
         options: values of the problem's options that the solver decided under, by name; empty for
             a solver that does not go through the simulator.
     """
@@ -73,6 +74,7 @@ class Outcome:
     lower_bound: float
     seconds: float
     optimal: bool
+    improvements: Improvements
     options: dict[str, str]
 
 
@@ -148,6 +150,7 @@ class Workbench:
             lower_bound=max(bound for bound in bounds if bound is not None),
             seconds=result.seconds,
             optimal=result.optimal,
+            improvements=tuple(result.details.get("improvements", ())),
             options=_problem_options(solver, instance),
         )
         if result.details.get("interrupted"):  # a resumed run solves the task again

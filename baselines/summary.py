@@ -7,7 +7,7 @@ instances; seeds are averaged first.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from makespan.baselines.results import Row
 from makespan.baselines.statistics import (
@@ -52,6 +52,8 @@ class SolverSummary:
         wins: instances on which no solver is better.
         optimal: instances on which it proved optimality.
         seconds_median, seconds_mean: per instance.
+        course: seconds and the mean gap then, from the first moment at which all instances have a
+            solution; empty for solvers that do not record when they improve.
         gaps: gap of each instance, percent, in the order of :attr:`Summary.instances`.
         metrics: mean of each further figure over the common instances.
         paired: against the baseline; None for the baseline itself or without one.
@@ -69,6 +71,7 @@ class SolverSummary:
     optimal: int
     seconds_median: float
     seconds_mean: float
+    course: tuple[tuple[float, float], ...]
     gaps: tuple[float, ...]
     metrics: tuple[float, ...]
     paired: Paired | None
@@ -194,6 +197,7 @@ def _summarise_solver(
         optimal=int((own["status"] == "optimal").groupby(own["instance"]).all().sum()),
         seconds_median=float(seconds.median()),
         seconds_mean=float(seconds.mean()),
+        course=_course(own),
         gaps=tuple(gaps.tolist()),
         metrics=_mean_metrics(own),
         paired=compare_paired(gaps, common[baseline]) if paired else None,
@@ -211,6 +215,31 @@ def _mean_metrics(own: "pd.DataFrame") -> tuple[float, ...]:
 
     figures = pd.DataFrame(own["metrics"].tolist(), index=own["instance"])
     return tuple(figures.groupby(level=0).mean().mean().tolist())
+
+
+def _course(own: "pd.DataFrame") -> tuple[tuple[float, float], ...]:
+    """Mean gap over time, means over seeds first; a step at each improvement."""
+    import pandas as pd
+
+    if not own["improvements"].map(len).all():
+        return ()
+    first = max(improvements[0][0] for improvements in own["improvements"])
+    later = {seconds for improvements in own["improvements"] for seconds, _ in improvements}
+    times = sorted({first, *(seconds for seconds in later if seconds > first)})
+    times.append(max(float(own["seconds"].max()), times[-1]))
+    gaps = pd.DataFrame([_gaps_at(times, row) for _, row in own.iterrows()], index=own["instance"])
+    means = gaps.groupby(level=0).mean().mean()
+    return tuple(zip(times, means.tolist(), strict=True))
+
+
+def _gaps_at(times: Sequence[float], row: "pd.Series[Any]") -> "NDArray[np.float64]":
+    """Gap of the best solution of a row at each of some moments."""
+    import numpy as np
+
+    seconds, objectives = np.array(row["improvements"]).T
+    best = objectives[np.searchsorted(seconds, times, side="right") - 1]
+    reference = row["objective"] / (1 + row["gap_percent"] / 100)
+    return 100 * (best / reference - 1)  # type: ignore[no-any-return]
 
 
 def _group_mean(gaps: "pd.Series[float]") -> GroupMean:

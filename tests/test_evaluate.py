@@ -64,6 +64,7 @@ def test_csv_has_one_row_per_instance_solver_and_seed(finished):
         "status",
         "version",
         "hardware",
+        "improvements",
     ]
     assert len(rows) == 7 * 5 * 2
     assert len({(row["instance"], row["solver"], row["seed"]) for row in rows}) == len(rows)

@@ -6,15 +6,15 @@ rule, which waits when its trial says so.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Self
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from makespan.envs.core.errors import UnknownNameError
+from makespan.baselines.rule import NamedRule
 from makespan.envs.core.observation import Observation
 from makespan.envs.core.problem import Problem
-from makespan.envs.core.rollout import ScorePolicy
 from makespan.envs.dag.kernel import State
 
 
@@ -51,23 +51,11 @@ RULES: dict[str, Callable[[Candidates], tuple[NDArray[np.int64], ...]]] = {
 }
 
 
-class RulePolicy(ScorePolicy):
-    """A rule; at temperature T > 0 rank r is drawn with weight exp(-r / T).
+class RulePolicy(NamedRule):
+    """A rule, see :data:`RULES`."""
 
-    Args:
-        rule: a key of :data:`RULES`.
-        temperature: see :class:`ScorePolicy`.
-
-    Raises:
-        UnknownNameError: for an unknown rule.
-    """
-
-    def __init__(self, rule: str, temperature: float | NDArray[np.float64] = 0.0) -> None:
-        if rule not in RULES:
-            raise UnknownNameError("rule", rule, RULES)
-        super().__init__(rule, temperature)
-        if rule == "pilot":
-            self.requires = {"lookahead": "lists"}
+    rules = RULES
+    needs = MappingProxyType({"pilot": {"lookahead": "lists"}})
 
     def scores(
         self,
@@ -87,7 +75,3 @@ class RulePolicy(ScorePolicy):
         scores = np.empty(legal.shape)
         np.put_along_axis(scores, order, -np.arange(legal.shape[1], dtype=np.float64)[None], axis=1)
         return np.where(legal, scores, -np.inf)
-
-    def with_temperature(self, temperature: float | NDArray[np.float64]) -> Self:
-        """The same rule, randomised."""
-        return type(self)(self.name, temperature)

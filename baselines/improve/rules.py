@@ -11,15 +11,14 @@ the probability that it would be accepted.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from makespan.envs.core.errors import UnknownNameError
+from makespan.baselines.rule import NamedRule
 from makespan.envs.core.observation import Observation
 from makespan.envs.core.problem import Problem
-from makespan.envs.core.rollout import ScorePolicy
 from makespan.envs.improve import kernel
 from makespan.envs.improve.kernel import State
 
@@ -102,21 +101,10 @@ RULES: dict[str, Callable[[Moves], NDArray[Any]]] = {
 }
 
 
-class RulePolicy(ScorePolicy):
-    """An improvement heuristic; at temperature T > 0 rank r is drawn with weight exp(-r / T).
+class RulePolicy(NamedRule):
+    """An improvement heuristic, see :data:`RULES`."""
 
-    Args:
-        rule: a key of :data:`RULES`.
-        temperature: see :class:`ScorePolicy`.
-
-    Raises:
-        UnknownNameError: for an unknown rule.
-    """
-
-    def __init__(self, rule: str, temperature: float | NDArray[np.float64] = 0.0) -> None:
-        if rule not in RULES:
-            raise UnknownNameError("rule", rule, RULES)
-        super().__init__(rule, temperature)
+    rules = RULES
 
     def scores(
         self,
@@ -132,7 +120,3 @@ class RulePolicy(ScorePolicy):
         )
         rank = priority.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
         return np.where(legal, -rank, -np.inf)
-
-    def with_temperature(self, temperature: float | NDArray[np.float64]) -> Self:
-        """The same rule at another temperature."""
-        return type(self)(self.name, temperature)

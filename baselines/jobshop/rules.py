@@ -9,15 +9,15 @@ Science 33(8), 1987.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Self
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from makespan.envs.core.errors import UnknownNameError
+from makespan.baselines.rule import NamedRule
 from makespan.envs.core.observation import Observation
 from makespan.envs.core.problem import Problem
-from makespan.envs.core.rollout import ScorePolicy
 from makespan.envs.jobshop import kernel
 from makespan.envs.jobshop.kernel import State
 
@@ -97,23 +97,11 @@ RULES: dict[str, Callable[[Candidates], NDArray[Any]]] = {
 }
 
 
-class RulePolicy(ScorePolicy):
-    """A dispatching rule; at temperature T > 0 rank r is drawn with weight exp(-r / T).
+class RulePolicy(NamedRule):
+    """A dispatching rule, see :data:`RULES`."""
 
-    Args:
-        rule: a key of :data:`RULES`.
-        temperature: see :class:`ScorePolicy`.
-
-    Raises:
-        UnknownNameError: for an unknown rule.
-    """
-
-    def __init__(self, rule: str, temperature: float | NDArray[np.float64] = 0.0) -> None:
-        if rule not in RULES:
-            raise UnknownNameError("rule", rule, RULES)
-        super().__init__(rule, temperature)
-        if rule == "pilot":
-            self.requires = {"lookahead": "atc"}
+    rules = RULES
+    needs = MappingProxyType({"pilot": {"lookahead": "atc"}})
 
     def scores(
         self,
@@ -139,7 +127,3 @@ class RulePolicy(ScorePolicy):
         scores = np.empty(legal.shape)
         np.put_along_axis(scores, order, -np.arange(legal.shape[1], dtype=np.float64)[None], axis=1)
         return np.where(legal, scores, -np.inf)
-
-    def with_temperature(self, temperature: float | NDArray[np.float64]) -> Self:
-        """The same rule, randomised."""
-        return type(self)(self.name, temperature)

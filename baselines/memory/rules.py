@@ -8,15 +8,14 @@ a way of choosing places to be themselves: ``belady`` puts over what is used fur
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from makespan.envs.core.errors import UnknownNameError
+from makespan.baselines.rule import NamedRule
 from makespan.envs.core.observation import Observation
 from makespan.envs.core.problem import Problem
-from makespan.envs.core.rollout import ScorePolicy
 from makespan.envs.memory import kernel
 
 #: Added for fast memory where a rule is indifferent.
@@ -81,22 +80,11 @@ RULES: dict[str, Rule] = {
 }
 
 
-class RulePolicy(ScorePolicy):
-    """A rule; at temperature T > 0 rank r is drawn with weight exp(-r / T).
+class RulePolicy(NamedRule):
+    """A rule, see :data:`RULES`."""
 
-    Args:
-        rule: a key of :data:`RULES`.
-        temperature: see :class:`ScorePolicy`.
-
-    Raises:
-        UnknownNameError: for an unknown rule.
-    """
-
-    def __init__(self, rule: str, temperature: float | NDArray[np.float64] = 0.0) -> None:
-        if rule not in RULES:
-            raise UnknownNameError("rule", rule, RULES)
-        super().__init__(rule, temperature)
-        self.requires = RULES[rule].requires
+    rules = RULES
+    needs = MappingProxyType({name: rule.requires for name, rule in RULES.items()})
 
     def scores(
         self,
@@ -113,7 +101,3 @@ class RulePolicy(ScorePolicy):
         ranks = np.empty(score.shape)
         np.put_along_axis(ranks, order, np.arange(score.shape[1], dtype=np.float64)[None], axis=1)
         return np.where(legal, -ranks, -np.inf)
-
-    def with_temperature(self, temperature: float | NDArray[np.float64]) -> Self:
-        """The same rule, randomised."""
-        return type(self)(self.name, temperature)

@@ -7,15 +7,15 @@ management for deep neural net inference, 2020); published figures differ by how
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Self
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from makespan.envs.core.errors import UnknownNameError
+from makespan.baselines.rule import NamedRule
 from makespan.envs.core.observation import Observation
 from makespan.envs.core.problem import Problem
-from makespan.envs.core.rollout import ScorePolicy
 from makespan.envs.offsets import kernel
 from makespan.envs.offsets.kernel import State
 
@@ -65,23 +65,11 @@ RULES: dict[str, Callable[[Candidates], Keys]] = {
 }
 
 
-class RulePolicy(ScorePolicy):
-    """A priority rule; at temperature T > 0 rank r is drawn with weight exp(-r / T).
+class RulePolicy(NamedRule):
+    """A priority rule, see :data:`RULES`."""
 
-    Args:
-        rule: a key of :data:`RULES`.
-        temperature: see :class:`ScorePolicy`.
-
-    Raises:
-        UnknownNameError: for an unknown rule.
-    """
-
-    def __init__(self, rule: str, temperature: float | NDArray[np.float64] = 0.0) -> None:
-        if rule not in RULES:
-            raise UnknownNameError("rule", rule, RULES)
-        super().__init__(rule, temperature)
-        if rule == "least-loss":
-            self.requires = {"decode": "active"}
+    rules = RULES
+    needs = MappingProxyType({"least-loss": {"decode": "active"}})
 
     def scores(
         self,
@@ -98,7 +86,3 @@ class RulePolicy(ScorePolicy):
         ranks = np.empty(legal.shape)
         np.put_along_axis(ranks, order, np.arange(count, dtype=np.float64)[None], axis=1)
         return np.where(legal, -ranks, -np.inf)
-
-    def with_temperature(self, temperature: float | NDArray[np.float64]) -> Self:
-        """The same rule, randomised."""
-        return type(self)(self.name, temperature)

@@ -1,8 +1,8 @@
 """Call numba kernels with little overhead."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import numba
 import numpy as np
@@ -25,12 +25,41 @@ class CompiledProblem(Problem[InstanceT]):
         kernels: the step, and the step with rows shared among threads.
         parallel_rows: rows from which threads are used; below, launching them costs more than it
             saves.
+        largest: sizes to which all instances are padded, a named tuple.
         constants: what else the kernels are given, of the same types for all problems of a class.
     """
 
     kernels: ClassVar[tuple[Any, Any]]
     parallel_rows: ClassVar[int]
+    largest: Any
     constants: tuple[Any, ...]
+
+    @classmethod
+    def for_instances(cls, instances: Sequence[InstanceT], *arguments: Any, **options: Any) -> Self:
+        """The smallest problem that holds all ``instances``; raises UsageError for none.
+
+        Args:
+            instances: at least one.
+            arguments, options: of the class, after the sizes.
+        """
+        if not instances:
+            raise UsageError("instances: found none, expected at least one")
+        extents = [cls.extent(instance) for instance in instances]
+        sizes = np.max(extents, axis=0).tolist()
+        return cls(extents[0]._make(sizes), *arguments, **options)  # type: ignore[call-arg]
+
+    @staticmethod
+    def extent(instance: Any) -> Any:
+        """Sizes of an instance, in the named tuple of ``largest``."""
+        return instance.sizes
+
+    def fits(self, instance: InstanceT) -> str | None:
+        """None when the instance fits, else what is too large."""
+        extent = self.extent(instance)
+        for what, found, limit in zip(extent._fields, extent, self.largest, strict=True):
+            if found > limit:
+                return f"{instance.name}: {found} {what}, the problem was made for {limit}"
+        return None
 
     def step(
         self,

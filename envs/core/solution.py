@@ -30,8 +30,9 @@ class Result(Generic[SolutionT]):
         seconds: wall-clock seconds spent on this instance.
         lower_bound: a proven lower bound on the objective, or None.
         optimal: True when the solver proved the solution optimal.
-        details: anything else worth knowing (e.g. samples, moves); ``interrupted`` is True when
-            Ctrl-C cut the search short.
+        details: anything else worth knowing (e.g. samples, moves); ``improvements`` are (seconds,
+            objective) of each solution better than those before, the returned one last;
+            ``interrupted`` is True when Ctrl-C cut the search short.
     """
 
     solution: SolutionT

@@ -1,13 +1,12 @@
 """Scheduling a task graph as a :class:`~makespan.envs.core.problem.Problem`."""
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from makespan.envs.core.compiled import CompiledProblem
-from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
+from makespan.envs.core.errors import InstanceError, UnknownNameError
 from makespan.envs.core.observation import Observation, ObservationSpec
 from makespan.envs.dag import kernel
 from makespan.envs.dag.bounds import lower_bound
@@ -67,24 +66,9 @@ class DagProblem(CompiledProblem[TaskGraphInstance]):
             global_features=kernel.GLOBAL_FEATURES,
         )
 
-    @classmethod
-    def for_instances(cls, instances: Sequence[TaskGraphInstance], **options: str) -> Self:
-        """The smallest problem that holds all ``instances``; raises UsageError for none."""
-        if not instances:
-            raise UsageError("instances: found none, expected at least one")
-        sizes = np.max([instance.sizes for instance in instances], axis=0)
-        return cls(Sizes(*sizes.tolist()), **options)
-
     def options(self) -> dict[str, Any]:
         """``{"actions": mode, "placement": mode, "dispatch": mode, "lookahead": mode}``."""
         return dict(self._options)
-
-    def fits(self, instance: TaskGraphInstance) -> str | None:
-        """None when the instance fits, else what is too large."""
-        for what, found, limit in zip(Sizes._fields, instance.sizes, self.largest, strict=True):
-            if found > limit:
-                return f"{instance.name}: {found} {what}, the problem was made for {limit}"
-        return None
 
     def allocate(self, batch: int) -> State:
         """Arrays for ``batch`` task graphs."""

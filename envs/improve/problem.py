@@ -1,7 +1,6 @@
 """The improvement of a job-shop schedule as a :class:`~makespan.envs.core.problem.Problem`."""
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,14 +88,6 @@ class ImproveProblem(CompiledProblem[JobShopInstance]):
             global_features=kernel.GLOBAL_FEATURES,
         )
 
-    @classmethod
-    def for_instances(cls, instances: Sequence[JobShopInstance], **options: Any) -> Self:
-        """The smallest problem that holds all ``instances``; raises UsageError for none."""
-        if not instances:
-            raise UsageError("instances: found none, expected at least one")
-        sizes = np.max([instance.sizes for instance in instances], axis=0)
-        return cls(Sizes(*sizes.tolist()), **options)
-
     def options(self) -> dict[str, Any]:
         """Start, moves (as text), neighbourhood and tabu mode."""
         return {
@@ -105,13 +96,6 @@ class ImproveProblem(CompiledProblem[JobShopInstance]):
             "neighbourhood": self.neighbourhood,
             "tabu": self.tabu,
         }
-
-    def fits(self, instance: JobShopInstance) -> str | None:
-        """None when the instance fits, else what is too large."""
-        for what, found, limit in zip(Sizes._fields, instance.sizes, self.largest, strict=True):
-            if found > limit:
-                return f"{instance.name}: {found} {what}, the problem was made for {limit}"
-        return None
 
     def allocate(self, batch: int) -> State:
         """Arrays for ``batch`` schedules."""

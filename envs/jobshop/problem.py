@@ -1,13 +1,12 @@
 """The job shop and the flexible job shop as a :class:`~makespan.envs.core.problem.Problem`."""
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from makespan.envs.core.compiled import CompiledProblem
-from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
+from makespan.envs.core.errors import InstanceError, UnknownNameError
 from makespan.envs.core.observation import Observation, ObservationSpec
 from makespan.envs.jobshop import kernel
 from makespan.envs.jobshop.instance import JobShopInstance, Sizes
@@ -61,29 +60,9 @@ class JobShopProblem(CompiledProblem[JobShopInstance]):
             global_features=kernel.GLOBAL_FEATURES,
         )
 
-    @classmethod
-    def for_instances(
-        cls,
-        instances: Sequence[JobShopInstance],
-        decode: str = "active",
-        lookahead: str = "none",
-    ) -> Self:
-        """The smallest problem that holds all ``instances``; raises UsageError for none."""
-        if not instances:
-            raise UsageError("instances: found none, expected at least one")
-        sizes = np.max([instance.sizes for instance in instances], axis=0)
-        return cls(Sizes(*sizes.tolist()), decode, lookahead)
-
     def options(self) -> dict[str, Any]:
         """``{"decode": mode, "lookahead": mode}``."""
         return {"decode": self.decode, "lookahead": self.lookahead}
-
-    def fits(self, instance: JobShopInstance) -> str | None:
-        """None when the instance fits, else what is too large."""
-        for what, found, limit in zip(Sizes._fields, instance.sizes, self.largest, strict=True):
-            if found > limit:
-                return f"{instance.name}: {found} {what}, the problem was made for {limit}"
-        return None
 
     def allocate(self, batch: int) -> State:
         """Arrays for ``batch`` job shops."""

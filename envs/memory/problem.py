@@ -1,13 +1,12 @@
 """The memory-mapping game as a :class:`~makespan.envs.core.problem.Problem`."""
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from makespan.envs.core.compiled import CompiledProblem
-from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
+from makespan.envs.core.errors import InstanceError, UnknownNameError
 from makespan.envs.core.observation import Observation, ObservationSpec
 from makespan.envs.memory import kernel
 from makespan.envs.memory.instance import MemoryInstance, Sizes
@@ -77,24 +76,14 @@ class MemoryProblem(CompiledProblem[MemoryInstance]):
             global_features=kernel.GLOBAL_FEATURES,
         )
 
-    @classmethod
-    def for_instances(cls, instances: Sequence[MemoryInstance], **options: str) -> Self:
-        """The smallest problem that holds all ``instances``; raises UsageError for none."""
-        if not instances:
-            raise UsageError("instances: found none, expected at least one")
-        sizes = np.max([instance.extent for instance in instances], axis=0)
-        return cls(Sizes(*sizes.tolist()), **options)
+    @staticmethod
+    def extent(instance: MemoryInstance) -> Sizes:
+        """Instructions, buffers and accesses of an instance."""
+        return instance.extent
 
     def options(self) -> dict[str, Any]:
         """``{"placement": mode, "lookahead": mode, "copy_start": mode, "strict": mode}``."""
         return dict(self._options)
-
-    def fits(self, instance: MemoryInstance) -> str | None:
-        """None when the instance fits, else what is too large."""
-        for what, found, limit in zip(Sizes._fields, instance.extent, self.largest, strict=True):
-            if found > limit:
-                return f"{instance.name}: {found} {what}, the problem was made for {limit}"
-        return None
 
     def allocate(self, batch: int) -> State:
         """Arrays for ``batch`` games."""

@@ -1,13 +1,12 @@
 """Streaming jobs on a system on chip as a :class:`~makespan.envs.core.problem.Problem`."""
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from makespan.envs.core.compiled import CompiledProblem
-from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
+from makespan.envs.core.errors import InstanceError, UnknownNameError
 from makespan.envs.core.observation import Observation, ObservationSpec
 from makespan.envs.soc import kernel
 from makespan.envs.soc.bounds import upward_ranks
@@ -61,29 +60,9 @@ class StreamProblem(CompiledProblem[StreamInstance]):
             global_features=kernel.GLOBAL_FEATURES,
         )
 
-    @classmethod
-    def for_instances(
-        cls,
-        instances: Sequence[StreamInstance],
-        binding: str = "late",
-        processors: str = "distinct",
-    ) -> Self:
-        """The smallest problem that holds all ``instances``; raises UsageError for none."""
-        if not instances:
-            raise UsageError("instances: found none, expected at least one")
-        sizes = np.max([instance.sizes for instance in instances], axis=0)
-        return cls(Sizes(*sizes.tolist()), binding, processors)
-
     def options(self) -> dict[str, Any]:
         """``{"binding": mode, "processors": mode}``."""
         return {"binding": self.binding, "processors": self.processors}
-
-    def fits(self, instance: StreamInstance) -> str | None:
-        """None when the instance fits, else what is too large."""
-        for what, found, limit in zip(Sizes._fields, instance.sizes, self.largest, strict=True):
-            if found > limit:
-                return f"{instance.name}: {found} {what}, the problem was made for {limit}"
-        return None
 
     def allocate(self, batch: int) -> State:
         """Arrays for ``batch`` streams."""

@@ -112,7 +112,7 @@ def test_more_samples_are_taken_in_batches(monkeypatch: pytest.MonkeyPatch) -> N
             batches.append(self.temperature.tolist())
 
     sampling = Sampling("s", Counted("mwkr"), JobShopProblem.for_instances, 7, temperature=0.5)
-    assert solve(sampling, FT06).details == {"samples": 7}
+    assert solve(sampling, FT06).details["samples"] == 7
     assert batches == [[0, 0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]
 
 

@@ -41,7 +41,13 @@ ROW = Row(
 def test_rows_come_back_as_they_were_written(tmp_path):
     path = tmp_path / "results.csv"
     file = ResultsFile(path, ["decode"], METRICS)
-    other = replace(ROW, time_limit_s=None, best_known_upper=11.0, gap_percent=2.5)
+    other = replace(
+        ROW,
+        time_limit_s=None,
+        best_known_upper=11.0,
+        gap_percent=2.5,
+        improvements=((0.125, 14.0), (0.25, 12.5)),
+    )
     file.append(ROW)
     file.append(other)
     again = ResultsFile(path, ["decode"], METRICS).rows

@@ -1,5 +1,7 @@
 """Summaries against figures worked out by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from makespan.baselines.results import Row, with_gaps
@@ -99,6 +101,24 @@ def test_without_rules_there_is_no_baseline():
     summary = summarise(ROWS, ["decode"], rules=[])
     assert summary.baseline is None
     assert paired_table(summary) is None
+
+
+def test_the_mean_gap_over_time_begins_when_all_instances_have_a_solution():
+    courses = {"a": ((1.0, 120.0), (3.0, 110.0)), "b": ((2.0, 130.0), (4.0, 110.0))}
+    rows = with_gaps(
+        [
+            replace(row(name, "search", 110, seconds=5.0), improvements=course)
+            for name, course in courses.items()
+        ]
+    )
+    (search,) = summarise(rows, ["decode"], rules=[]).solvers
+    seconds, gaps = zip(*search.course, strict=True)
+    assert seconds == (2, 3, 4, 5)
+    assert gaps == pytest.approx((25, 20, 10, 10))
+
+
+def test_a_solver_that_does_not_tell_when_it_improves_has_no_course(summary):
+    assert [solver.course for solver in summary.solvers] == [(), ()]
 
 
 def test_tables_show_the_option_in_a_column_of_its_own(summary):
