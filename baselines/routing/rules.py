@@ -11,10 +11,9 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from makespan.envs.core.errors import UnknownNameError
+from makespan.baselines.rule import NamedRule
 from makespan.envs.core.observation import Observation
 from makespan.envs.core.problem import Problem
-from makespan.envs.core.rollout import ScorePolicy
 from makespan.envs.routing import kernel
 from makespan.envs.routing.kernel import DLPM_QUANTUM, OUTPUT_WEIGHT, State
 
@@ -202,21 +201,10 @@ RULES: dict[str, Callable[[View], NDArray[Any]]] = {
 }
 
 
-class RulePolicy(ScorePolicy):
-    """A routing rule; at temperature T > 0 rank r is drawn with weight exp(-r / T).
+class RulePolicy(NamedRule):
+    """A routing rule, see :data:`RULES`."""
 
-    Args:
-        rule: a key of :data:`RULES`.
-        temperature: see :class:`ScorePolicy`.
-
-    Raises:
-        UnknownNameError: for an unknown rule.
-    """
-
-    def __init__(self, rule: str, temperature: float | NDArray[np.float64] = 0.0) -> None:
-        if rule not in RULES:
-            raise UnknownNameError("rule", rule, RULES)
-        super().__init__(rule, temperature)
+    rules = RULES
 
     def scores(
         self,
@@ -238,10 +226,6 @@ class RulePolicy(ScorePolicy):
         if self.name == "central-queue":
             scores[mask[:, 0] & (_full(seen) | ~legal).all(axis=1), 0] = 1.0
         return scores
-
-    def with_temperature(self, temperature: float | NDArray[np.float64]) -> Self:
-        """The same rule, randomised."""
-        return type(self)(self.name, temperature)
 
 
 class RandomChoices(RulePolicy):

@@ -1,14 +1,13 @@
 """LLM request routing as a :class:`~makespan.envs.core.problem.Problem`."""
 
 import math
-from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from makespan.envs.core.compiled import CompiledProblem
-from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
+from makespan.envs.core.errors import InstanceError, UnknownNameError
 from makespan.envs.core.observation import Observation, ObservationSpec
 from makespan.envs.routing import kernel
 from makespan.envs.routing.bounds import latency_alone
@@ -59,26 +58,9 @@ class RoutingProblem(CompiledProblem[RoutingInstance]):
             global_features=kernel.GLOBAL_FEATURES,
         )
 
-    @classmethod
-    def for_instances(
-        cls, instances: Sequence[RoutingInstance], queue: str = "fcfs", reward: str = "integral"
-    ) -> Self:
-        """The smallest problem that holds all ``instances``; raises UsageError for none."""
-        if not instances:
-            raise UsageError("instances: found none, expected at least one")
-        sizes = np.max([instance.sizes for instance in instances], axis=0)
-        return cls(Sizes(*sizes.tolist()), queue, reward)
-
     def options(self) -> dict[str, Any]:
         """``{"queue": order, "reward": name}``."""
         return {"queue": self.queue, "reward": self.reward}
-
-    def fits(self, instance: RoutingInstance) -> str | None:
-        """None when the instance fits, else what is too large."""
-        for what, found, limit in zip(Sizes._fields, instance.sizes, self.largest, strict=True):
-            if found > limit:
-                return f"{instance.name}: {found} {what}, the problem was made for {limit}"
-        return None
 
     def allocate(self, batch: int) -> State:
         """Arrays for ``batch`` clusters."""
