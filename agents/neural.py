@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -48,6 +48,8 @@ class NeuralPolicy(ScorePolicy):
         temperature: see :class:`ScorePolicy`.
         requires: options of the problem that the network was trained with.
     """
+
+    learnt: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -25,7 +25,7 @@ from makespan.baselines.runner import (
 from makespan.baselines.summary import Summary, summarise
 from makespan.envs.core.errors import MakespanError, UnknownNameError, UsageError
 from makespan.envs.core.family import BestKnown, Family
-from makespan.envs.core.rollout import RolloutSolver
+from makespan.envs.core.rollout import RolloutSolver, Solver
 
 
 @dataclass(frozen=True)
@@ -81,13 +81,9 @@ class Plan:
 
     @property
     def rules(self) -> list[str]:
-        """Specifications that are one run of a policy without a network: dispatching rules."""
+        """Specifications that are one run of a policy that was not learnt: dispatching rules."""
         solvers = {spec: self.workbench.solver(spec) for spec in self.specs}
-        return [
-            spec
-            for spec, solver in solvers.items()
-            if isinstance(solver, RolloutSolver) and not hasattr(solver.policy, "network")
-        ]
+        return [spec for spec, solver in solvers.items() if is_rule(solver)]
 
     def check(self, baseline: str | None = None) -> None:
         """Build every solver once.
@@ -102,6 +98,11 @@ class Plan:
             self.workbench.solver(spec)
         if baseline is not None and baseline not in self.specs:
             raise UnknownNameError("baseline among the policies", baseline, self.specs)
+
+
+def is_rule(solver: Solver[Any]) -> bool:
+    """Whether it is one run of a policy that was not learnt."""
+    return isinstance(solver, RolloutSolver) and not getattr(solver.policy, "learnt", False)
 
 
 @dataclass

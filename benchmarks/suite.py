@@ -17,7 +17,7 @@ from pathlib import Path
 
 import tyro
 
-from makespan.baselines.evaluation import Evaluation, Plan, compare, load_suite
+from makespan.baselines.evaluation import Evaluation, Plan, compare, is_rule, load_suite
 from makespan.baselines.report import Page, Picture, Section, headline, sections, write_page
 from makespan.baselines.results import Row, find_contradictions
 from makespan.baselines.runner import Workbench, hardware, registered_family
@@ -54,7 +54,7 @@ class Entry:
         """All solvers of the entry."""
         if self.rules is not None:
             return (*self.solvers, *self.rules)
-        rules = [name for name in workbench.family.policies if not name.startswith("pretrained")]
+        rules = [name for name in workbench.family.policies if is_rule(workbench.solver(name))]
         return tuple(dict.fromkeys([*self.solvers, *rules]))
 
 
@@ -80,6 +80,7 @@ _DAG = (
 )
 _SOC = ("pretrained", "eager/etf", "eager/heft")
 _STREAM_RULES = ("eager/etf", "eager/heft", "etf", "least-work")
+_ROUTER = ("linear:weights=heterogeneous-memory", "pretrained")
 _MEMORY = ("pretrained", "msa", "hybrid", "local-search")
 _OFFSETS = ("pretrained", "greedy", "iterated-beam", "local-search")
 
@@ -90,6 +91,7 @@ SHORT = (
     Entry("dag", "layered-30", (*_DAG, "cp-sat"), time_limit_s=2.0, note="30 tasks"),
     Entry("soc", "ds3-cpu", _SOC[:1], _STREAM_RULES, note="CPU-only SoC, four loads"),
     Entry("routing", "heterogeneous", ("pretrained",), note="6 replicas of up to 3 kinds"),
+    Entry("routing", "heterogeneous-memory", _ROUTER, note="the same with little KV memory"),
     Entry("memory", "test-random", _MEMORY, time_limit_s=2.0, note="generated programs"),
     Entry("offsets", "generated", _OFFSETS, time_limit_s=1.0, note="generated, 100-200 buffers"),
 )
@@ -110,8 +112,14 @@ FULL = (
     Entry("soc", "toy", _SOC, note="three processors"),
     Entry("routing", "homogeneous", ("pretrained",), note="4 equal replicas"),
     Entry("routing", "heterogeneous", ("pretrained",), note="6 replicas of up to 3 kinds"),
-    Entry("routing", "memory", ("pretrained",), note="little KV memory"),
-    Entry("routing", "five-tasks", ("pretrained",), note="the five-task mixture"),
+    Entry("routing", "heterogeneous-memory", _ROUTER, note="the same with little KV memory"),
+    Entry("routing", "memory", ("linear:weights=memory", "pretrained"), note="4, little KV memory"),
+    Entry(
+        "routing",
+        "five-tasks",
+        ("linear:weights=five-tasks", "pretrained"),
+        note="the five-task mixture, 4 V100",
+    ),
     Entry("routing", "prefix", ("pretrained",), note="shared prefixes"),
     Entry("memory", "test-random", _MEMORY, note="generated programs"),
     Entry("memory", "test", _MEMORY, note="traced programs"),

@@ -8,7 +8,7 @@ name.
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +97,8 @@ class LinearPolicy(ScorePolicy):
     Raises:
         UsageError: for a file that does not hold such weights.
     """
+
+    learnt: ClassVar[bool] = True
 
     def __init__(
         self,

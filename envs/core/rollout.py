@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,8 @@ class ScorePolicy(ABC):
 
     #: Options that the problem must have for this policy, by name.
     requires: Mapping[str, str] = MappingProxyType({})
+    #: Whether it was learnt; reports compare what was with the best of what was not.
+    learnt: ClassVar[bool] = False
 
     def __init__(self, name: str, temperature: float | NDArray[np.float64] = 0.0) -> None:
         self.name = name
