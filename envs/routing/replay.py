@@ -19,6 +19,7 @@ the queue at a replica (ties: the earlier release; a higher priority always goes
 """
 
 import heapq
+from bisect import insort
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -29,6 +30,8 @@ from numpy.typing import NDArray
 from makespan.envs.routing.instance import PREFILL, RoutingInstance
 
 PREEMPTING = ("srpt", "mlfq")
+#: Orders in which the rank of a request may change while it waits.
+CHANGING = ("mlfq", "vtc", "dlpm")
 STARVATION_S = 30.0
 OUTPUT_WEIGHT = 2.0
 DLPM_QUANTUM = 2048.0
@@ -177,8 +180,11 @@ class _Replica:
             least = min((self.service.get(w.client, 0.0) for w in self.waiting), default=0.0)
             self.service[request.client] = max(self.service.get(request.client, 0.0), least)
         request.since = now
-        self.waiting.append(request)
-        self.waiting.sort(key=lambda r: r.order)
+        insort(self.waiting, request, key=self.order)
+
+    def order(self, request: _Request) -> tuple[float, ...]:
+        """By which those that wait are sorted: by rank, unless that changes while they do."""
+        return (request.order,) if self.queue in CHANGING else self.rank(request)
 
     def rank(self, request: _Request) -> tuple[float, float, int]:
         """Lowest first."""
@@ -206,7 +212,7 @@ class _Replica:
             while all(self.service.get(client, 0.0) <= 0 for client in clients):
                 for client in clients:
                     self.service[client] = self.service.get(client, 0.0) + DLPM_QUANTUM
-        return min(self.waiting, key=self.rank)
+        return min(self.waiting, key=self.rank) if self.queue in CHANGING else self.waiting[0]
 
     def join_level(self, request: _Request) -> None:
         """Skip-join: the first level whose quantum covers the prefill."""
