@@ -63,6 +63,7 @@ _JOB_SHOP_RULES = (
     *("nondelay/mor", "nondelay/spt", "active/mwkr"),
 )
 _JOB_SHOP = ("pretrained", "pretrained:samples=128", "tabu", "cp-sat")
+_FLEXIBLE = ("pretrained-flexible", "pretrained-flexible:samples=64", "tabu")
 _IMPROVE = ("500/pretrained",)
 _MOVES = tuple(
     f"500/{rule}"
@@ -86,6 +87,9 @@ _OFFSETS = ("pretrained", "greedy", "iterated-beam", "local-search")
 
 SHORT = (
     Entry("jobshop", "ta01-10", _JOB_SHOP, _JOB_SHOP_RULES, 2.0, "Taillard 15x15"),
+    Entry(
+        "jobshop", "flexible-validation", _FLEXIBLE, _JOB_SHOP_RULES, 2.0, "flexible, 10 to 30 jobs"
+    ),
     Entry("blocking", "la-10", ("pretrained",), note="la without buffers, shutdowns 10 %"),
     Entry("improve", "ta01-10", _IMPROVE, _MOVES, note="Taillard 15x15, 500 moves"),
     Entry("dag", "layered-30", (*_DAG, "cp-sat"), time_limit_s=2.0, note="30 tasks"),
@@ -98,6 +102,13 @@ SHORT = (
 
 FULL = (
     Entry("jobshop", "taillard", _JOB_SHOP, _JOB_SHOP_RULES, note="Taillard"),
+    Entry(
+        "jobshop",
+        "flexible-validation",
+        (*_FLEXIBLE, "cp-sat"),
+        _JOB_SHOP_RULES,
+        note="flexible, 10 to 30 jobs",
+    ),
     Entry("blocking", "la-00", ("pretrained",), note="la without buffers"),
     Entry("blocking", "la-10", ("pretrained",), note="the same, shutdowns 10 %"),
     Entry("blocking", "la-20", ("pretrained",), note="the same, shutdowns 20 %"),

@@ -33,6 +33,8 @@ from makespan.tests.fuzz import Reader, mutated, readers
 
 SHARE = float(os.environ.get("MAKESPAN_SOAK", "1"))
 INPUTS, EPISODES, KILLS = (round(SHARE * n) for n in (100_000, 1_000_000, 20))
+#: Random episodes on each random instance: drawing it takes longer than playing it.
+EPISODES_PER_INSTANCE = 4
 
 #: A run small enough for a test; iterations take a few hundredths of a second.
 TINY = [
@@ -124,11 +126,16 @@ def play_random_episodes(name: str, options: dict[str, Any], episodes: int, seed
     drawn: list[Any] = []
 
     class Recorded:
-        """The generator, remembering what it gave."""
+        """The generator, giving each instance several times and remembering what it gave."""
+
+        given = 0
 
         def sample(self, rng: np.random.Generator) -> Any:
-            drawn.append(sample(rng))
-            return drawn[-1]
+            if self.given % EPISODES_PER_INSTANCE == 0:
+                self.instance = sample(rng)
+            self.given += 1
+            drawn.append(self.instance)
+            return self.instance
 
     envs.generator = Recorded()
     rng = np.random.default_rng(seed)

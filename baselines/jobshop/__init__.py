@@ -27,10 +27,18 @@ def _trained(checkpoint: str = "", device: str = "cpu") -> Any:
     return load_trained("jobshop", _spec, checkpoint, device)
 
 
+def _trained_flexible(checkpoint: str = "", device: str = "cpu") -> Any:
+    """The same, shipped for the flexible job shop."""
+    from makespan.agents.pretrained import load_trained
+
+    return load_trained("jobshop", _spec, checkpoint, device, shipped="flexible-jobshop")
+
+
 POLICIES: Mapping[str, Callable[..., Any]] = {
     **{rule: partial(RulePolicy, rule) for rule in RULES},
     "random": RandomPolicy,
     "pretrained": _trained,
+    "pretrained-flexible": _trained_flexible,
 }
 SOLVERS: Mapping[str, Callable[..., Any]] = {
     "anytime": Anytime,

@@ -85,7 +85,9 @@ class Anytime:
             as (name, seconds at its end, makespan), and whether it was ``interrupted``.
         """
         limit = time_limit(self.time_limit_s, time_limit_s, DEFAULT_TIME_LIMIT_S)
-        search = _Search(instance, limit, self.workers, _network(), rng)
+        search = _Search(
+            instance, limit, self.workers, _network(instance.max_alternatives > 1), rng
+        )
         try:
             search.run()
         except KeyboardInterrupt:
@@ -96,13 +98,13 @@ class Anytime:
 
 
 @cache
-def _network() -> ScorePolicy:
+def _network(flexible: bool) -> ScorePolicy:
     """The shipped policy; all that takes time once is done, so that no clock counts it."""
     from ortools.sat.python import cp_model  # noqa: F401
 
     from makespan.baselines.jobshop import POLICIES  # which knows of this module
 
-    policy: ScorePolicy = POLICIES["pretrained"]()
+    policy: ScorePolicy = POLICIES["pretrained-flexible" if flexible else "pretrained"]()
     problem = JobShopProblem.for_instances([WAITING_PAYS], **policy.requires)
     rollout(problem, [WAITING_PAYS], policy, np.random.default_rng(0))
     return policy

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from makespan.envs.core.family import BestKnown
+from makespan.envs.core.gantt import BOUND_COLOUR, DPI, INK, without_date, write_titles
 from makespan.envs.offsets.instance import OffsetInstance
 from makespan.envs.offsets.solution import OffsetSolution
 
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, BOUND_COLOUR, LOAD_COLOUR = "#1b1f24", "#00687a", "#8a9099"
-DPI = 110
+LOAD_COLOUR = "#8a9099"
 #: Labels are written into rectangles at least this large, in inches.
 LABEL_ROOM = 0.32, 0.13
 
@@ -74,8 +74,8 @@ def draw(
         )
         axes.stairs(instance.loads, times, color=LOAD_COLOUR, linewidth=1.4, label="load")
         _draw_levels(axes, peak, instance.max_load, instance.capacity)
-        _write_titles(figure, title, subtitle)
-        figure.savefig(path, dpi=DPI, metadata=_without_date(path))
+        write_titles(figure, title, subtitle)
+        figure.savefig(path, dpi=DPI, metadata=without_date(path))
 
 
 def rgb_array(
@@ -117,7 +117,7 @@ def rgb_array(
             colours=placed,
         )
         _draw_levels(axes, peak, lower_bound, 0)
-        _write_titles(figure, "", f"{len(placed)} of {len(size)} buffers placed")
+        write_titles(figure, "", f"{len(placed)} of {len(size)} buffers placed")
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
         return np.asarray(canvas.buffer_rgba())[..., :3].copy()
@@ -205,20 +205,3 @@ def _draw_levels(axes: "Axes", peak: int, load: int, capacity: int) -> None:
         if level:
             axes.axhline(level, color=colour, linewidth=1.4, linestyle=style, label=name)
     axes.legend(fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), ncols=4, frameon=False)
-
-
-def _write_titles(figure: "Figure", title: str, subtitle: str) -> None:
-    """Two lines at the top left."""
-    width, height = figure.get_size_inches()
-    x = 0.12 / width
-    figure.text(x, 1 - 0.1 / height, title, fontsize=12, weight="bold", va="top", color=INK)
-    figure.text(x, 1 - 0.36 / height, subtitle, fontsize=9.5, va="top", color=INK)
-
-
-def _without_date(path: Path) -> dict[str, None]:
-    """Metadata that leave out what would make two equal pictures differ."""
-    return {
-        ".png": {"Software": None},
-        ".svg": {"Date": None},
-        ".pdf": {"CreationDate": None},
-    }.get(path.suffix, {})

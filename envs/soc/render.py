@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from makespan.envs.core.family import BestKnown
+from makespan.envs.core.gantt import DPI, INK, PALE, without_date, write_titles
 from makespan.envs.core.trace import ChromeTrace
 from makespan.envs.soc.instance import StreamInstance
 from makespan.envs.soc.solution import StreamSolution
@@ -19,10 +20,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, PALE, WIRE = "#1b1f24", "#f1f2f4", "#7a8087"
+WIRE = "#7a8087"
 BAR_HEIGHT = 0.8  # of a processor's row
 LABEL_SIZES = (8.0, 7.0, 6.0, 5.0)  # points, the largest that fits is taken
-DPI = 110
 #: A chart shows at most this many jobs, the first of the stream.
 MAX_JOBS = 24
 
@@ -70,8 +70,8 @@ def draw(
             width=20,
         )
         _draw_transfers(axes, columns, instance)
-        _write_titles(figure, title, sentence)
-        figure.savefig(path, dpi=DPI, metadata=_without_date(path))
+        write_titles(figure, title, sentence)
+        figure.savefig(path, dpi=DPI, metadata=without_date(path))
 
 
 def rgb_array(
@@ -99,7 +99,7 @@ def rgb_array(
     names = tuple(f"type {j}" for j in range(num_types))
     with style.context("default"):
         figure, _ = _figure(scheduled, types, processors, names, width=10)
-        _write_titles(figure, "", f"{len(types)} tasks started")
+        write_titles(figure, "", f"{len(types)} tasks started")
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
         pixels = np.asarray(canvas.buffer_rgba())
@@ -246,20 +246,3 @@ def _draw_transfers(
         if moving
     ]
     axes.add_collection(LineCollection(lines, colors=WIRE, linewidths=0.5, alpha=0.7, zorder=3))
-
-
-def _write_titles(figure: "Figure", title: str, subtitle: str) -> None:
-    """Two lines at the top left."""
-    width, height = figure.get_size_inches()
-    x = 0.12 / width
-    figure.text(x, 1 - 0.1 / height, title, fontsize=12, weight="bold", va="top", color=INK)
-    figure.text(x, 1 - 0.36 / height, subtitle, fontsize=9.5, va="top", color=INK)
-
-
-def _without_date(path: Path) -> dict[str, None]:
-    """Metadata that leave out what would make two equal pictures differ."""
-    return {
-        ".png": {"Software": None},
-        ".svg": {"Date": None},
-        ".pdf": {"CreationDate": None},
-    }.get(path.suffix, {})

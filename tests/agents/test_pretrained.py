@@ -27,6 +27,8 @@ def test_each_is_small_and_has_a_card(name: str) -> None:
     for entry in ("command", "data", "seed", "training", "results", "limits"):
         assert card[entry] not in (None, ""), entry
     assert card["command"].startswith(f"python train.py {name} ")
+    if "--minutes" in card["command"]:
+        assert card["reproduction"].startswith("comparable, not identical")
     options = load_checkpoint(FOLDER / f"{name}.safetensors").data["options"]
     assert {key: str(value) for key, value in card["physics"].items()}.items() <= options.items()
 
@@ -36,14 +38,21 @@ def test_an_unknown_name_gets_the_close_matches() -> None:
         makespan.load_policy("jobshob")
 
 
-def test_decisions_for_an_environment_are_those_for_a_vector_environment() -> None:
-    policy = makespan.load_policy("jobshop")
+@pytest.mark.parametrize(
+    ("name", "env_id"),
+    [
+        ("jobshop", "makespan/JobShop-v0"),
+        ("flexible-jobshop", "makespan/FlexibleJobShop-v0"),
+    ],
+)
+def test_decisions_for_an_environment_are_those_for_a_vector_environment(
+    name: str, env_id: str
+) -> None:
+    policy = makespan.load_policy(name)
     options = {"jobs": 5, "machines": 4, **policy.requires}
-    envs = gymnasium.make_vec(
-        "makespan/JobShop-v0", num_envs=3, autoreset_mode="Disabled", **options
-    )
+    envs = gymnasium.make_vec(env_id, num_envs=3, autoreset_mode="SameStep", **options)
     observations, _ = envs.reset(seed=[4, 5, 6])
-    single = gymnasium.make("makespan/JobShop-v0", **options)
+    single = gymnasium.make(env_id, **options)
     observation, _ = single.reset(seed=5)
     ended = np.zeros(3, dtype=np.bool_)
     while not ended.all():

@@ -14,7 +14,7 @@ def test_the_last_improvement_is_what_is_returned(name):
     instance = SMALL[name](family)
     policy = next(iter(family.policies))
     for spec in (*family.solvers, f"{policy}:samples=8", f"{policy}:simulations=8"):
-        result = make_solver(family, spec).solve(instance, 0.2, np.random.default_rng(0))
+        result = make_solver(family, spec).solve(instance, 1.0, np.random.default_rng(0))
         improvements = result.details.get("improvements")
         if improvements is None:
             continue

@@ -21,7 +21,7 @@ FLEXIBLE = FlexibleJobShopGenerator(6, 4).sample(np.random.default_rng(0))
 def search(instance: Any, seed: int = 0) -> Any:
     """A search that has the schedule of its rule."""
     rng = np.random.default_rng(seed)
-    found = anytime._Search(instance, 60.0, 1, anytime._network(), rng)
+    found = anytime._Search(instance, 60.0, 1, anytime._network(instance.max_alternatives > 1), rng)
     found._rule()
     return found
 
@@ -29,7 +29,7 @@ def search(instance: Any, seed: int = 0) -> Any:
 def test_stages_hand_their_schedule_on() -> None:
     instance = JobShopGenerator(9, 6).sample(np.random.default_rng(1))
     for shop in (instance, FLEXIBLE):
-        anytime._network()
+        anytime._network(shop.max_alternatives > 1)
         started = time.perf_counter()
         result = Anytime(workers=1).solve(shop, 2.0, np.random.default_rng(0))
         assert time.perf_counter() - started < 30
