@@ -19,11 +19,13 @@ job. Without swaps such circles are deadlocks:
 * ``end``: any move is legal; as soon as jobs in the shop hold each other's next machines in a
   circle, which nothing can open, the episode ends with the worst makespan.
 
-With ``lookahead`` every legal candidate is also tried: the schedule is completed by each of some
-rules, as if no other shutdown would come, and the shortest makespan found becomes a feature (the
-pilot method, Duin & Voss, Networks 34, 1999). A rule is a vector of weights, one for each of
-``TRIAL_TERMS``: of the jobs that can enter a machine the one with the largest weighted sum does, and
-time passes when none is positive while a job in the shop is in process or being interrupted.
+With ``lookahead`` every legal candidate is also tried: the schedule is completed by some rules, as
+if no other shutdown would come, and the shortest makespan found becomes a feature (the pilot
+method, Duin & Voss, Networks 34, 1999). Each decision tries the rule of the best trial of what was
+chosen before, so that its plan is not lost, and the next few of the others. A rule is a vector of
+weights, one for each of ``TRIAL_TERMS``: of the jobs that can enter a machine the one with the
+largest weighted sum does, and time passes when none is positive while a job in the shop is not done
+where it is.
 
 The length of a shutdown is revealed when it begins. The bound behind the reward is the largest of:
 for each job the time at which it could be done if nothing kept it waiting; for each machine the
@@ -47,6 +49,8 @@ RESUME, RESTART, HOLD = range(3)
 CROWDED = 0.7
 #: Times that the rule of a trial weighs are cut to this, in mean durations.
 LONG = 5.0
+#: Rules tried at a decision, if there are as many.
+TRIALS = 8
 #: A trial lets at most this many operations begin; the bound then stands for what is left.
 TRIAL_OPERATIONS = 256
 #: Later than any time.
@@ -156,7 +160,7 @@ class State(NamedTuple):
     down_end: NDArray[np.int64]  # (B, D)
     scale: NDArray[np.float64]  # (B, 2) 1 / mean duration, 1 / initial bound
     # the partial schedule
-    totals: NDArray[np.int64]  # (B, 13) columns below
+    totals: NDArray[np.int64]  # (B, 15) columns below
     next_operation: NDArray[np.int32]  # (B, J) that has not begun
     place: NDArray[np.int32]  # (B, J) machine on which the job is, -1 for none
     ready: NDArray[np.int64]  # (B, J) end of its operation there, as known so far
@@ -168,6 +172,7 @@ class State(NamedTuple):
     end: NDArray[np.int64]  # (B, N) of processing
     leave: NDArray[np.int64]  # (B, N)
     lookahead: NDArray[np.int64]  # (B, 1 + J) makespan of the best trial of each legal candidate
+    best_rule: NDArray[np.int32]  # (B, 1 + J) that completed this trial
     # scratch
     wants: NDArray[np.int32]  # (B, J) machine of the next operation, -1 for none
     taken: NDArray[np.int32]  # (B, M) holder in a look-ahead
@@ -189,7 +194,8 @@ class State(NamedTuple):
     trial_wants: NDArray[np.int32]
 
 
-#: Columns of ``totals``. WORST is the makespan of a shop that does one operation at a time.
+#: Columns of ``totals``. WORST is the makespan of a shop that does one operation at a time; RULE
+#: completed the best trial of the last choice, TRIED is where the turn of the rules has come to.
 (
     JOBS,
     MACHINES,
@@ -204,7 +210,9 @@ class State(NamedTuple):
     DEADLOCK,
     SHUTDOWNS,
     WORST,
-) = range(13)
+    RULE,
+    TRIED,
+) = range(15)
 
 
 @njit(cache=True, error_model="numpy")
@@ -733,21 +741,23 @@ def _observe_candidate(state, observation, row, job):
 @njit(cache=True, error_model="numpy", _nrt=False)
 def _observe_lookahead(state, observation, row, deadlock, rules):
     """Try every legal candidate of a row that has a choice."""
-    mask, lookahead = observation.action_mask[row], state.lookahead[row]
+    totals, mask, lookahead = state.totals[row], observation.action_mask[row], state.lookahead[row]
     column = len(CANDIDATE_FEATURES)
     count, best = 0, NEVER
-    for a in range(state.totals[row, JOBS] + 1):
+    for a in range(totals[JOBS] + 1):
         count += mask[a]
+        state.best_rule[row, a] = totals[RULE]
         observation.candidates[row, a, column] = 0
         observation.candidates[row, a, column + 1] = 0
     if count < 2:
         return
-    for a in range(state.totals[row, JOBS] + 1):
+    for a in range(totals[JOBS] + 1):
         if mask[a]:
-            lookahead[a] = _best_trial(state, row, a, deadlock, rules)
+            _try(state, row, a, deadlock, rules)
             best = min(best, lookahead[a])
-    unit, bound = state.scale[row, 0], state.totals[row, BOUND]
-    for a in range(state.totals[row, JOBS] + 1):
+    totals[TRIED] = (totals[TRIED] + min(len(rules), TRIALS) - 1) % len(rules)
+    unit, bound = state.scale[row, 0], totals[BOUND]
+    for a in range(totals[JOBS] + 1):
         if mask[a]:
             observation.candidates[row, a, column] = _feature((lookahead[a] - best) * unit)
             observation.candidates[row, a, column + 1] = _feature((lookahead[a] - bound) * unit)
@@ -778,6 +788,7 @@ def _trial(state):
         state.trial_end,
         state.trial_leave,
         state.lookahead,
+        state.best_rule,
         state.trial_wants,
         state.taken,
         state.inside,
@@ -799,11 +810,12 @@ def _trial(state):
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
-def _best_trial(state, row, action, deadlock, rules):
-    """Shortest makespan when the candidate is followed by a rule; a bound on it for large shops."""
-    trial = _trial(state)
+def _try(state, row, action, deadlock, rules):
+    """Find the shortest makespan with the candidate (a bound for large shops) and its rule."""
+    trial, totals = _trial(state), state.totals[row]
     best = NEVER
-    for k in range(len(rules)):
+    for k in range(min(len(rules), TRIALS)):
+        rule = (totals[TRIED] + k) % len(rules) if k else totals[RULE]
         _begin_trial(state, trial, row)
         if action == 0:
             _pass_time(trial, row)
@@ -811,8 +823,11 @@ def _best_trial(state, row, action, deadlock, rules):
             _move(trial, row, action - 1)
             _arrive(trial, row)
         last = trial.totals[row, BEGUN] + TRIAL_OPERATIONS
-        best = min(best, complete(trial, row, rules[k], deadlock, last, best))
-    return best
+        makespan = complete(trial, row, rules[rule], deadlock, last, best)
+        if makespan < best:
+            best = makespan
+            state.best_rule[row, action] = rule
+    state.lookahead[row, action] = best
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
@@ -948,6 +963,7 @@ def _step_row(state, observation, row, action, deadlock, rules, terminated):
     """One decision; returns the reward."""
     totals = state.totals[row]
     before = totals[BOUND]
+    totals[RULE] = state.best_rule[row, action]
     if action == 0:
         _pass_time(state, row)
     else:

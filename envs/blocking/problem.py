@@ -93,7 +93,7 @@ class BlockingProblem(CompiledProblem[BlockingInstance]):
         """Arrays for ``batch`` shops."""
         jobs, machines, n, shutdowns = self.largest
         moving = {
-            "totals": (13, np.int64),
+            "totals": (15, np.int64),
             "next_operation": (jobs, np.int32),
             "place": (jobs, np.int32),
             "ready": (jobs, np.int64),
@@ -117,6 +117,7 @@ class BlockingProblem(CompiledProblem[BlockingInstance]):
             "down_end": (shutdowns, np.int64),
             "scale": (2, np.float64),
             "lookahead": (1 + jobs, np.int64),
+            "best_rule": (1 + jobs, np.int32),
             "taken": (machines, np.int32),
             "inside": (jobs, np.int32),
             "wanting": (machines, np.int32),

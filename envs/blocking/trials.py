@@ -1,8 +1,8 @@
 """Rules that complete the trial schedules of a look-ahead.
 
 ``dispatch`` is one rule made by hand: jobs in the shop go first, of those the one with most work
-left, and none enters from outside while the shop is crowded. ``learnt`` are several that complement
-each other, of whose trials the best counts; :mod:`makespan.baselines.blocking.evolve` found them.
+left, and none enters from outside while the shop is crowded. ``learnt`` are many, all good and
+different; :mod:`makespan.baselines.blocking.evolve` found them.
 """
 
 import json
