@@ -2,14 +2,15 @@
 
     python -m makespan.baselines.blocking.evolve --out trials.json
 
-A generation draws rules from independent normal distributions, completes the same fresh shops by
-each, wherever they are on their way, and moves the distributions towards the best quarter
-(Rubinstein 1999; log-ranked shares as in CMA-ES, Hansen 2016). The search starts from the rule
-``dispatch``. It finds the last mean and draws from the last distributions: all good, and different.
+A generation draws rules from independent normal distributions, schedules the same fresh shops by
+each alone, shutdowns included, and moves the distributions towards the best quarter (Rubinstein
+1999; log-ranked shares as in CMA-ES, Hansen 2016). The search starts from a soft version of the
+rule ``dispatch``. What it finds are the last mean and draws from the last distributions: all good,
+and different.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,16 @@ from numpy.typing import NDArray
 
 from makespan.envs.blocking import kernel
 from makespan.envs.blocking.generator import BlockingGenerator
+from makespan.envs.blocking.instance import BlockingInstance
 from makespan.envs.blocking.problem import BlockingProblem
-from makespan.envs.blocking.trials import RULES
+from makespan.envs.blocking.trials import RULES, weights
 from makespan.envs.core.errors import MakespanError, UsageError
 from makespan.envs.core.files import write_atomically
 
 #: First entry of the seeds of these shops; trainer and suites use others.
 STREAM = 3
-#: Shops are met with up to this share of their operations begun.
-LATEST = 0.5
+#: The more jobs are in the shop, the more it takes for one to enter from outside.
+START = {"enter": 10, "outside": -2, "crowd": -11, "work_left": 1}
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Evolution:
         out: file of the rules.
         rules: number of them.
         population: rules tried in a generation.
-        shops: met in a generation.
+        shops: scheduled by each rule in a generation.
         generations: number of them.
         spread: standard deviation of the first generation.
         jobs: smallest and largest number of jobs of a shop.
@@ -69,7 +71,7 @@ class Evolution:
         """Search; the rules are written after every generation."""
         generator = BlockingGenerator(self.jobs, self.machines)
         rng = np.random.default_rng([STREAM, self.seed])
-        mean = RULES["dispatch"][0]
+        mean = weights([START])[0]
         spread = np.full(len(mean), self.spread)
         elite = self.population // 4
         share = np.log(elite + 0.5) - np.log(np.arange(1, elite + 1))
@@ -78,7 +80,7 @@ class Evolution:
             noise = rng.standard_normal((self.population, len(mean)))
             noise[0] = 0
             tried = np.concatenate([RULES["dispatch"], mean + spread * noise])
-            usual, *costs = play(shops(generator, self.shops, rng), tried)
+            usual, *costs = play([generator.sample(rng) for _ in range(self.shops)], tried)
             cost = (np.array(costs) / usual).mean(axis=1)
             best = spread * noise[np.argsort(cost)[:elite]]
             mean = mean + 0.8 * share @ best
@@ -89,23 +91,15 @@ class Evolution:
             write_atomically(self.out, to_json(np.vstack([mean, drawn]), about))
 
 
-def shops(generator: BlockingGenerator, count: int, rng: np.random.Generator) -> kernel.State:
-    """Shops that the rule ``dispatch`` has brought on their way."""
-    problem = BlockingProblem(generator.largest)
-    state, observation = problem.allocate(count), problem.spec.allocate(count)
-    for row in range(count):
-        problem.load(state, observation, row, generator.sample(rng))
-        operations = int(state.totals[row, kernel.OPERATIONS] * rng.uniform(0, LATEST))
-        rule = RULES["dispatch"][0]
-        kernel.complete(state, row, rule, problem.constants[0], operations, kernel.NEVER)
-    return state
-
-
-def play(state: kernel.State, rules: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(rules, shops) makespan of each trial over the initial bound."""
-    makespans = np.zeros((len(rules), len(state.totals)), dtype=np.int64)
-    kernel.trial_makespans(state, rules, kernel.MASK, makespans)
-    return np.asarray(makespans / state.totals[:, kernel.INITIAL])
+def play(instances: Sequence[BlockingInstance], rules: NDArray[np.float64]) -> NDArray[np.int64]:
+    """(rules, instances) makespan of each instance when each rule alone decides."""
+    problem = BlockingProblem.for_instances(instances)
+    state, observation = problem.allocate(len(instances)), problem.spec.allocate(len(instances))
+    for row, instance in enumerate(instances):
+        problem.load(state, observation, row, instance)
+    makespans = np.zeros((len(rules), len(instances)), dtype=np.int64)
+    kernel.rule_makespans(state, rules, kernel.MASK, makespans)
+    return makespans
 
 
 def to_json(rules: NDArray[np.float64], about: Mapping[str, Any]) -> str:

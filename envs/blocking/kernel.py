@@ -879,8 +879,8 @@ def complete(state, row, rule, deadlock, last, enough):
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
-def trial_makespans(state, rules, deadlock, makespans):
-    """Complete every shop by every rule, as if no other shutdown came.
+def rule_makespans(state, rules, deadlock, makespans):
+    """Complete every shop by every rule, through the shutdowns that come.
 
     Args:
         state: the shops; they stay as they are.
@@ -892,6 +892,8 @@ def trial_makespans(state, rules, deadlock, makespans):
     for k in range(len(rules)):
         for row in range(len(state.totals)):
             _begin_trial(state, trial, row)
+            for m in range(trial.totals[row, MACHINES]):
+                trial.next_down[row, m] = state.next_down[row, m]
             makespans[k, row] = complete(trial, row, rules[k], deadlock, NEVER, NEVER)
 
 
