@@ -53,8 +53,7 @@ LONG = 5.0
 TRIALS = 8
 #: A trial lets at most this many operations begin; the bound then stands for what is left.
 TRIAL_OPERATIONS = 256
-#: Later than any time.
-NEVER = np.int64(2**62)
+_NEVER = np.int64(2**62)
 #: Features are cut to this range: a shutdown may be as long as it likes.
 LIMIT = 1e4
 
@@ -369,9 +368,9 @@ def _arrive(state, row):
 
 @njit(cache=True, error_model="numpy", _nrt=False)
 def _next_event(state, row):
-    """The time of the next event, NEVER for none."""
+    """The time of the next event, _NEVER for none."""
     totals = state.totals[row]
-    time, event = totals[TIME], NEVER
+    time, event = totals[TIME], _NEVER
     for job in range(totals[JOBS]):
         if state.place[row, job] >= 0 and state.ready[row, job] > time:
             event = min(event, state.ready[row, job])
@@ -604,7 +603,7 @@ def _observe(state, observation, row, moves):
         totals[BOUND],
     )
     unit, scale = state.scale[row]
-    inside, blocked, down, first_end = 0, 0, 0, NEVER
+    inside, blocked, down, first_end = 0, 0, 0, _NEVER
     for job in range(jobs):
         if state.place[row, job] >= 0:
             inside += 1
@@ -634,7 +633,7 @@ def _observe(state, observation, row, moves):
     g[5] = down / num_machines
     g[6] = moves / unfinished
     g[7] = unfinished / num_machines * 0.25
-    g[8] = _feature((first_end - time) * unit) if first_end < NEVER else 0
+    g[8] = _feature((first_end - time) * unit) if first_end < _NEVER else 0
     g[9] = totals[SWAP]
     g[10] = min(totals[SHUTDOWNS] / num_machines / max(time * unit, 1.0), 1.0)
 
@@ -743,7 +742,7 @@ def _observe_lookahead(state, observation, row, deadlock, rules):
     """Try every legal candidate of a row that has a choice."""
     totals, mask, lookahead = state.totals[row], observation.action_mask[row], state.lookahead[row]
     column = len(CANDIDATE_FEATURES)
-    count, best = 0, NEVER
+    count, best = 0, _NEVER
     for a in range(totals[JOBS] + 1):
         count += mask[a]
         state.best_rule[row, a] = totals[RULE]
@@ -813,7 +812,7 @@ def _trial(state):
 def _try(state, row, action, deadlock, rules):
     """Find the shortest makespan with the candidate (a bound for large shops) and its rule."""
     trial, totals = _trial(state), state.totals[row]
-    best = NEVER
+    best = _NEVER
     for k in range(min(len(rules), TRIALS)):
         rule = (totals[TRIED] + k) % len(rules) if k else totals[RULE]
         _begin_trial(state, trial, row)
@@ -823,7 +822,7 @@ def _try(state, row, action, deadlock, rules):
             _move(trial, row, action - 1)
             _arrive(trial, row)
         last = trial.totals[row, BEGUN] + TRIAL_OPERATIONS
-        makespan = complete(trial, row, rules[rule], deadlock, last, best)
+        makespan = _complete(trial, row, rules[rule], deadlock, last, best)
         if makespan < best:
             best = makespan
             state.best_rule[row, action] = rule
@@ -849,7 +848,7 @@ def _begin_trial(state, trial, row):
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
-def complete(state, row, rule, deadlock, last, enough):
+def _complete(state, row, rule, deadlock, last, enough):
     """Decide by a rule until all jobs are done, or a limit is met.
 
     Args:
@@ -869,32 +868,13 @@ def complete(state, row, rule, deadlock, last, enough):
         if job >= 0:
             _move(state, row, job)
             _arrive(state, row)
-        elif _next_event(state, row) == NEVER:
+        elif _next_event(state, row) == _NEVER:
             return totals[WORST]  # a deadlock
         else:
             _refresh_bound(state, row)
             _pass_time(state, row)
     _refresh_bound(state, row)
     return totals[BOUND]
-
-
-@njit(cache=True, error_model="numpy", _nrt=False)
-def rule_makespans(state, rules, deadlock, makespans):
-    """Complete every shop by every rule, through the shutdowns that come.
-
-    Args:
-        state: the shops; they stay as they are.
-        rules: (rules, terms) weights.
-        deadlock: index into DEADLOCK_MODES.
-        makespans: (rules, batch) int64, written.
-    """
-    trial = _trial(state)
-    for k in range(len(rules)):
-        for row in range(len(state.totals)):
-            _begin_trial(state, trial, row)
-            for m in range(trial.totals[row, MACHINES]):
-                trial.next_down[row, m] = state.next_down[row, m]
-            makespans[k, row] = complete(trial, row, rules[k], deadlock, NEVER, NEVER)
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)

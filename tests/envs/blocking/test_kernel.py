@@ -145,7 +145,7 @@ def test_the_best_decisions_reach_the_optimum_of_cp_sat(instance: BlockingInstan
 
 
 @settings(max_examples=20)
-@given(instance=instances(shutdowns=False), lookahead=st.sampled_from(["dispatch", "learnt"]))
+@given(instance=instances(shutdowns=False), lookahead=st.sampled_from(["dispatch", "varied"]))
 def test_trials_come_true(instance: BlockingInstance, lookahead: str) -> None:
     """Without shutdowns, whoever takes the best candidate ends no later than its trial."""
     game = Game(instance, lookahead=lookahead)
@@ -163,7 +163,7 @@ def test_trials_come_true(instance: BlockingInstance, lookahead: str) -> None:
 @settings(max_examples=20)
 @given(instance=instances())
 def test_the_best_trial_of_several_rules_counts(instance: BlockingInstance) -> None:
-    problem = BlockingProblem.for_instances([instance], lookahead="learnt")
+    problem = BlockingProblem.for_instances([instance], lookahead="varied")
     deadlock, rules = problem.constants
     found = []
     for chosen in (rules, *rules[: kernel.TRIALS, None]):
@@ -174,7 +174,7 @@ def test_the_best_trial_of_several_rules_counts(instance: BlockingInstance) -> N
     np.testing.assert_array_equal(found[0], np.min(found[1:], axis=0))
 
 
-@pytest.mark.parametrize("lookahead", ["dispatch", "learnt"])
+@pytest.mark.parametrize("lookahead", ["dispatch", "varied"])
 def test_the_future_is_not_seen(lookahead: str) -> None:
     """Until a shutdown begins, nothing tells of it."""
     shop = CROSSING.shop
