@@ -79,17 +79,24 @@ class RulePolicy(ScorePolicy):
     Args:
         rule: a key of :data:`RULES`.
         temperature: see :class:`ScorePolicy`.
+        lookahead: what completes the trials of ``pilot``.
 
     Raises:
         UnknownNameError: for an unknown rule.
     """
 
-    def __init__(self, rule: str, temperature: float | NDArray[np.float64] = 0.0) -> None:
+    def __init__(
+        self,
+        rule: str,
+        temperature: float | NDArray[np.float64] = 0.0,
+        lookahead: str = "dispatch",
+    ) -> None:
         if rule not in RULES:
             raise UnknownNameError("rule", rule, RULES)
         super().__init__(rule, temperature)
+        self.lookahead = lookahead
         if rule == "pilot":
-            self.requires = {"lookahead": "dispatch"}
+            self.requires = {"lookahead": lookahead}
 
     def scores(
         self,
@@ -112,4 +119,4 @@ class RulePolicy(ScorePolicy):
 
     def with_temperature(self, temperature: float | NDArray[np.float64]) -> Self:
         """The same rule at another temperature."""
-        return type(self)(self.name, temperature)
+        return type(self)(self.name, temperature, self.lookahead)

@@ -19,10 +19,13 @@ job. Without swaps such circles are deadlocks:
 * ``end``: any move is legal; as soon as jobs in the shop hold each other's next machines in a
   circle, which nothing can open, the episode ends with the worst makespan.
 
-With ``lookahead`` every legal candidate is also tried: the schedule is completed by a rule, as if
-no other shutdown would come, and the makespan found becomes a feature (the pilot method, Duin &
-Voss, Networks 34, 1999). The rule lets jobs in the shop go first, of those the one with most work
-left, and lets none enter from outside while the shop is crowded.
+With ``lookahead`` every legal candidate is also tried: the schedule is completed by some rules, as
+if no other shutdown would come, and the shortest makespan found becomes a feature (the pilot
+method, Duin & Voss, Networks 34, 1999). Each decision tries the rule of the best trial of what was
+chosen before, so that its plan is not lost, and the next few of the others. A rule is a vector of
+weights, one for each of ``TRIAL_TERMS``: of the jobs that can enter a machine the one with the
+largest weighted sum does, and time passes when none is positive while a job in the shop is not done
+where it is.
 
 The length of a shutdown is revealed when it begins. The bound behind the reward is the largest of:
 for each job the time at which it could be done if nothing kept it waiting; for each machine the
@@ -41,11 +44,13 @@ f32 = np.float32
 
 MASK, END = range(2)
 DEADLOCK_MODES = ("mask", "end")
-NO_LOOKAHEAD, DISPATCH = range(2)
-LOOKAHEAD_MODES = ("none", "dispatch")
 RESUME, RESTART, HOLD = range(3)
 #: A shop is crowded with this many jobs per machine.
 CROWDED = 0.7
+#: Times that the rule of a trial weighs are cut to this, in mean durations.
+LONG = 5.0
+#: Rules tried at a decision, if there are as many.
+TRIALS = 8
 #: A trial lets at most this many operations begin; the bound then stands for what is left.
 TRIAL_OPERATIONS = 256
 _NEVER = np.int64(2**62)
@@ -105,8 +110,25 @@ CANDIDATE_FEATURES = (
     "last",  # 1 for the last operation of the job
 )
 LOOKAHEAD_FEATURES = (
-    "lookahead",  # makespan of the trial, relative to the best candidate's
+    "lookahead",  # makespan of the shortest trial, relative to the best candidate's
     "lookahead_gap",  # the same relative to the bound
+)
+#: What the rule of a trial weighs of a job that can enter; times in mean durations, at most LONG.
+TRIAL_TERMS = (
+    "enter",  # 1
+    "outside",  # 1 for a job that has not entered the shop
+    "crowd",  # for such a job, jobs in the shop / machines
+    "crowded",  # for such a job, 1 while the shop is crowded
+    "work_left",  # of the job, this operation included / initial bound
+    "duration",
+    "last",  # 1 for the last operation of the job
+    "load",  # work that has not begun on the machine / initial bound
+    "rivals",  # other jobs in the shop that want the machine next / 2
+    "followers_waiting",  # 1 when a job that is done wants the machine this one would leave
+    "next_held",  # 1 when the machine after this one is held by another job
+    "next_wait",  # time between the end here and the end of that job's operation
+    "next_load",  # work that has not begun on that machine / initial bound
+    "next_rivals",  # other jobs in the shop that want that machine next / 2
 )
 GLOBAL_FEATURES = (
     "progress",  # share of operations that have begun
@@ -137,7 +159,7 @@ class State(NamedTuple):
     down_end: NDArray[np.int64]  # (B, D)
     scale: NDArray[np.float64]  # (B, 2) 1 / mean duration, 1 / initial bound
     # the partial schedule
-    totals: NDArray[np.int64]  # (B, 13) columns below
+    totals: NDArray[np.int64]  # (B, 15) columns below
     next_operation: NDArray[np.int32]  # (B, J) that has not begun
     place: NDArray[np.int32]  # (B, J) machine on which the job is, -1 for none
     ready: NDArray[np.int64]  # (B, J) end of its operation there, as known so far
@@ -148,11 +170,14 @@ class State(NamedTuple):
     start: NDArray[np.int64]  # (B, N) when the job enters, -1 for not yet
     end: NDArray[np.int64]  # (B, N) of processing
     leave: NDArray[np.int64]  # (B, N)
-    lookahead: NDArray[np.int64]  # (B, 1 + J) makespan of the trial of each legal candidate
+    lookahead: NDArray[np.int64]  # (B, 1 + J) makespan of the best trial of each legal candidate
+    best_rule: NDArray[np.int32]  # (B, 1 + J) that completed this trial
     # scratch
     wants: NDArray[np.int32]  # (B, J) machine of the next operation, -1 for none
     taken: NDArray[np.int32]  # (B, M) holder in a look-ahead
     inside: NDArray[np.int32]  # (B, J) jobs in the shop in a look-ahead
+    wanting: NDArray[np.int32]  # (B, M) jobs in the shop that want the machine next
+    waiting: NDArray[np.int32]  # (B, M) those that are done where they are
     # scratch of a trial: the partial schedule, fields as above
     trial_totals: NDArray[np.int64]
     trial_next_operation: NDArray[np.int32]
@@ -168,7 +193,8 @@ class State(NamedTuple):
     trial_wants: NDArray[np.int32]
 
 
-#: Columns of ``totals``. WORST is the makespan of a shop that does one operation at a time.
+#: Columns of ``totals``. WORST is the makespan of a shop that does one operation at a time; RULE
+#: completed the best trial of the last choice, TRIED is where the turn of the rules has come to.
 (
     JOBS,
     MACHINES,
@@ -183,7 +209,9 @@ class State(NamedTuple):
     DEADLOCK,
     SHUTDOWNS,
     WORST,
-) = range(13)
+    RULE,
+    TRIED,
+) = range(15)
 
 
 @njit(cache=True, error_model="numpy")
@@ -202,7 +230,7 @@ def load_row(
     on_down,
     worst,
     deadlock,
-    lookahead,
+    rules,
 ):
     """Put an instance into ``row`` and write its whole observation.
 
@@ -214,7 +242,7 @@ def load_row(
         on_down: index of its mode.
         worst: makespan that no episode exceeds.
         deadlock: index into DEADLOCK_MODES.
-        lookahead: index into LOOKAHEAD_MODES.
+        rules: (rules, terms) of the trials, none for no look-ahead.
     """
     jobs, n = len(job_offsets) - 1, len(machines)
     totals = state.totals[row]
@@ -256,7 +284,7 @@ def load_row(
     observation.candidate_nodes[row] = -1
     observation.action_mask[row] = 0
     _arrive(state, row)
-    _continue(state, observation, row, deadlock, lookahead)
+    _continue(state, observation, row, deadlock, rules)
 
 
 @njit(cache=True, error_model="numpy")
@@ -515,7 +543,7 @@ def _free_from(state, row, m):
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
-def _continue(state, observation, row, deadlock, lookahead):
+def _continue(state, observation, row, deadlock, rules):
     """Let time pass until a job can enter a machine or all is over; returns whether it is."""
     totals, mask = state.totals[row], observation.action_mask[row]
     while True:
@@ -538,8 +566,8 @@ def _continue(state, observation, row, deadlock, lookahead):
     else:
         mask[0] = _in_process(state, row) > 0
     _observe(state, observation, row, moves)
-    if lookahead != NO_LOOKAHEAD:
-        _observe_lookahead(state, observation, row, deadlock)
+    if len(rules):
+        _observe_lookahead(state, observation, row, deadlock, rules)
     return over
 
 
@@ -710,23 +738,25 @@ def _observe_candidate(state, observation, row, job):
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
-def _observe_lookahead(state, observation, row, deadlock):
+def _observe_lookahead(state, observation, row, deadlock, rules):
     """Try every legal candidate of a row that has a choice."""
-    mask, lookahead = observation.action_mask[row], state.lookahead[row]
+    totals, mask, lookahead = state.totals[row], observation.action_mask[row], state.lookahead[row]
     column = len(CANDIDATE_FEATURES)
     count, best = 0, _NEVER
-    for a in range(state.totals[row, JOBS] + 1):
+    for a in range(totals[JOBS] + 1):
         count += mask[a]
+        state.best_rule[row, a] = totals[RULE]
         observation.candidates[row, a, column] = 0
         observation.candidates[row, a, column + 1] = 0
     if count < 2:
         return
-    for a in range(state.totals[row, JOBS] + 1):
+    for a in range(totals[JOBS] + 1):
         if mask[a]:
-            lookahead[a] = _trial_makespan(state, row, a, deadlock)
+            _try(state, row, a, deadlock, rules)
             best = min(best, lookahead[a])
-    unit, bound = state.scale[row, 0], state.totals[row, BOUND]
-    for a in range(state.totals[row, JOBS] + 1):
+    totals[TRIED] = (totals[TRIED] + min(len(rules), TRIALS) - 1) % len(rules)
+    unit, bound = state.scale[row, 0], totals[BOUND]
+    for a in range(totals[JOBS] + 1):
         if mask[a]:
             observation.candidates[row, a, column] = _feature((lookahead[a] - best) * unit)
             observation.candidates[row, a, column + 1] = _feature((lookahead[a] - bound) * unit)
@@ -757,9 +787,12 @@ def _trial(state):
         state.trial_end,
         state.trial_leave,
         state.lookahead,
+        state.best_rule,
         state.trial_wants,
         state.taken,
         state.inside,
+        state.wanting,
+        state.waiting,
         state.trial_totals,
         state.trial_next_operation,
         state.trial_place,
@@ -776,9 +809,29 @@ def _trial(state):
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
-def _trial_makespan(state, row, action, deadlock):
-    """Makespan when the candidate is followed by the rule; a bound on it for large shops."""
-    trial = _trial(state)
+def _try(state, row, action, deadlock, rules):
+    """Find the shortest makespan with the candidate (a bound for large shops) and its rule."""
+    trial, totals = _trial(state), state.totals[row]
+    best = _NEVER
+    for k in range(min(len(rules), TRIALS)):
+        rule = (totals[TRIED] + k) % len(rules) if k else totals[RULE]
+        _begin_trial(state, trial, row)
+        if action == 0:
+            _pass_time(trial, row)
+        else:
+            _move(trial, row, action - 1)
+            _arrive(trial, row)
+        last = trial.totals[row, BEGUN] + TRIAL_OPERATIONS
+        makespan = _complete(trial, row, rules[rule], deadlock, last, best)
+        if makespan < best:
+            best = makespan
+            state.best_rule[row, action] = rule
+    state.lookahead[row, action] = best
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _begin_trial(state, trial, row):
+    """Copy the partial schedule; no other shutdown is foreseen."""
     totals = trial.totals[row]
     for k in range(len(totals)):
         totals[k] = state.totals[row, k]
@@ -790,56 +843,109 @@ def _trial_makespan(state, row, action, deadlock):
         trial.holder[row, m] = state.holder[row, m]
         trial.up[row, m] = state.up[row, m]
         trial.load[row, m] = state.load[row, m]
-        trial.next_down[row, m] = state.first_down[row, m + 1]  # no other is foreseen
+        trial.next_down[row, m] = state.first_down[row, m + 1]
     _find_wants(trial, row)
-    if action == 0:
-        _pass_time(trial, row)
-    else:
-        _move(trial, row, action - 1)
-        _arrive(trial, row)
-    last = totals[BEGUN] + TRIAL_OPERATIONS
-    while totals[FINISHED] < totals[JOBS] and totals[BEGUN] < last:
-        _find_wants(trial, row)
-        job = _first_job(trial, row, deadlock)
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _complete(state, row, rule, deadlock, last, enough):
+    """Decide by a rule until all jobs are done, or a limit is met.
+
+    Args:
+        state, row: which shop.
+        rule: (terms,) weights.
+        deadlock: index into DEADLOCK_MODES.
+        last: the number of operations begun at which to stop.
+        enough: the bound at which to stop.
+
+    Returns:
+        the makespan, or the bound at the limit.
+    """
+    totals = state.totals[row]
+    while totals[FINISHED] < totals[JOBS] and totals[BEGUN] < last and totals[BOUND] < enough:
+        _find_wants(state, row)
+        job = _first_job(state, row, rule, deadlock)
         if job >= 0:
-            _move(trial, row, job)
-            _arrive(trial, row)
-        elif _next_event(trial, row) == _NEVER:
+            _move(state, row, job)
+            _arrive(state, row)
+        elif _next_event(state, row) == _NEVER:
             return totals[WORST]  # a deadlock
         else:
-            _refresh_bound(trial, row)
-            _pass_time(trial, row)
-    _refresh_bound(trial, row)
+            _refresh_bound(state, row)
+            _pass_time(state, row)
+    _refresh_bound(state, row)
     return totals[BOUND]
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
-def _first_job(state, row, deadlock):
-    """The job that the rule of a trial lets enter a machine now, -1 for none."""
-    totals = state.totals[row]
+def _first_job(state, row, rule, deadlock):
+    """The job that the rule lets enter a machine now, -1 for none."""
+    inside, active = _count_wants(state, row)
+    best, highest = -1, -np.inf
+    for job in range(state.totals[row, JOBS]):
+        if _can_enter(state, row, job, deadlock):
+            score = _score(state, row, job, inside, rule)
+            if score > highest:
+                best, highest = job, score
+    return best if highest > 0 or not active else -1
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _count_wants(state, row):
+    """Count who in the shop wants each machine.
+
+    Returns:
+        the number of jobs in the shop, and whether one of them is not done where it is.
+    """
+    totals, wanting, waiting = state.totals[row], state.wanting[row], state.waiting[row]
+    for m in range(totals[MACHINES]):
+        wanting[m] = waiting[m] = 0
     inside, active = 0, False
     for job in range(totals[JOBS]):
         if state.place[row, job] >= 0:
             inside += 1
-            active |= state.ready[row, job] > totals[TIME]
-    crowded = active and inside >= CROWDED * totals[MACHINES]
-    best, best_inside, most = -1, False, np.int64(-1)
-    for job in range(totals[JOBS]):
-        is_inside = state.place[row, job] >= 0
-        if state.wants[row, job] < 0 or (best_inside and not is_inside):
-            continue
-        work = state.tail[row, state.next_operation[row, job]]
-        better = (is_inside and not best_inside) or work > most
-        if better and (is_inside or not crowded) and _can_enter(state, row, job, deadlock):
-            best, best_inside, most = job, is_inside, work
-    return best
+            done = state.ready[row, job] <= totals[TIME]
+            active |= not done
+            m = state.wants[row, job]
+            if m >= 0:
+                wanting[m] += 1
+                waiting[m] += done
+    return inside, active
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
-def _step_row(state, observation, row, action, deadlock, lookahead, terminated):
+def _score(state, row, job, inside, rule):
+    """The weighted sum of the terms of a job that can enter; ``inside``: jobs in the shop."""
+    time, num_machines = state.totals[row, TIME], state.totals[row, MACHINES]
+    unit, scale = state.scale[row]
+    op, m, here = state.next_operation[row, job], state.wants[row, job], state.place[row, job]
+    score = rule[0] + rule[4] * state.tail[row, op] * scale
+    score += rule[5] * min(state.duration[row, op] * unit, LONG)
+    score += rule[7] * state.load[row, m] * scale
+    score += rule[8] * 0.5 * (state.wanting[row, m] - (here >= 0))
+    if here < 0:
+        score += rule[1] + rule[2] * inside / num_machines
+        score += rule[3] * (inside >= CROWDED * num_machines)
+    else:
+        score += rule[9] * (state.waiting[row, here] > (m == here))
+    if op + 1 == state.first_operation[row, job + 1]:
+        return score + rule[6]
+    following = state.machine[row, op + 1]
+    score += rule[12] * state.load[row, following] * scale
+    score += rule[13] * 0.5 * (state.wanting[row, following] - (here >= 0 and following == m))
+    blocker = state.holder[row, following]
+    if blocker >= 0 and blocker != job:
+        wait = max(state.ready[row, blocker], time) - time - state.duration[row, op]
+        score += rule[10] + rule[11] * min(max(wait * unit, 0.0), LONG)
+    return score
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _step_row(state, observation, row, action, deadlock, rules, terminated):
     """One decision; returns the reward."""
     totals = state.totals[row]
     before = totals[BOUND]
+    totals[RULE] = state.best_rule[row, action]
     if action == 0:
         _pass_time(state, row)
     else:
@@ -852,27 +958,27 @@ def _step_row(state, observation, row, action, deadlock, lookahead, terminated):
             _, circle = _chain(state, row, wanted, machine)
             totals[DEADLOCK] = circle
         _arrive(state, row)
-    terminated[row] = _continue(state, observation, row, deadlock, lookahead)
+    terminated[row] = _continue(state, observation, row, deadlock, rules)
     return (before - totals[BOUND]) * state.scale[row, 1]
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
-def step(state, observation, actions, rewards, terminated, deadlock, lookahead):
+def step(state, observation, actions, rewards, terminated, deadlock, rules):
     """Apply ``actions`` to every row (-1: leave it), see ``Problem.step``."""
     for row in range(len(actions)):
         rewards[row] = 0
         if actions[row] >= 0:
             rewards[row] = _step_row(
-                state, observation, row, actions[row], deadlock, lookahead, terminated
+                state, observation, row, actions[row], deadlock, rules, terminated
             )
 
 
 @njit(cache=True, error_model="numpy", _nrt=False, parallel=True)
-def step_parallel(state, observation, actions, rewards, terminated, deadlock, lookahead):
+def step_parallel(state, observation, actions, rewards, terminated, deadlock, rules):
     """The same with rows shared among threads."""
     for row in prange(len(actions)):
         rewards[row] = 0
         if actions[row] >= 0:
             rewards[row] = _step_row(
-                state, observation, row, actions[row], deadlock, lookahead, terminated
+                state, observation, row, actions[row], deadlock, rules, terminated
             )

@@ -10,11 +10,12 @@ from makespan.envs.blocking import kernel
 from makespan.envs.blocking.instance import ON_DOWN_MODES, BlockingInstance
 from makespan.envs.blocking.kernel import State
 from makespan.envs.blocking.solution import BlockingSolution
+from makespan.envs.blocking.trials import RULES
 from makespan.envs.core.compiled import CompiledProblem
 from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
 from makespan.envs.core.observation import Observation, ObservationSpec
 
-OPTIONS = {"deadlock": kernel.DEADLOCK_MODES, "lookahead": kernel.LOOKAHEAD_MODES}
+OPTIONS = {"deadlock": kernel.DEADLOCK_MODES, "lookahead": tuple(RULES)}
 
 
 class Sizes(NamedTuple):
@@ -34,7 +35,8 @@ class BlockingProblem(CompiledProblem[BlockingInstance]):
     Args:
         largest: sizes to pad to.
         deadlock: ``"mask"`` or ``"end"``, see :mod:`makespan.envs.blocking.kernel`.
-        lookahead: ``"dispatch"`` adds features from trial schedules, see there.
+        lookahead: what completes trial schedules, which add features, see there and
+            :data:`makespan.envs.blocking.trials.RULES`.
 
     Raises:
         UnknownNameError: for an unknown mode.
@@ -47,15 +49,12 @@ class BlockingProblem(CompiledProblem[BlockingInstance]):
     def __init__(self, largest: Sizes, deadlock: str = "mask", lookahead: str = "none") -> None:
         if deadlock not in kernel.DEADLOCK_MODES:
             raise UnknownNameError("deadlock mode", deadlock, kernel.DEADLOCK_MODES)
-        if lookahead not in kernel.LOOKAHEAD_MODES:
-            raise UnknownNameError("lookahead mode", lookahead, kernel.LOOKAHEAD_MODES)
+        if lookahead not in RULES:
+            raise UnknownNameError("lookahead mode", lookahead, RULES)
         self.largest = largest
         self.deadlock = deadlock
         self.lookahead = lookahead
-        self.constants = (
-            kernel.DEADLOCK_MODES.index(deadlock),
-            kernel.LOOKAHEAD_MODES.index(lookahead),
-        )
+        self.constants = kernel.DEADLOCK_MODES.index(deadlock), RULES[lookahead]
         extra = () if lookahead == "none" else kernel.LOOKAHEAD_FEATURES
         self.spec = ObservationSpec(
             max_nodes=largest.operations + largest.jobs + largest.machines,
@@ -94,7 +93,7 @@ class BlockingProblem(CompiledProblem[BlockingInstance]):
         """Arrays for ``batch`` shops."""
         jobs, machines, n, shutdowns = self.largest
         moving = {
-            "totals": (13, np.int64),
+            "totals": (15, np.int64),
             "next_operation": (jobs, np.int32),
             "place": (jobs, np.int32),
             "ready": (jobs, np.int64),
@@ -118,8 +117,11 @@ class BlockingProblem(CompiledProblem[BlockingInstance]):
             "down_end": (shutdowns, np.int64),
             "scale": (2, np.float64),
             "lookahead": (1 + jobs, np.int64),
+            "best_rule": (1 + jobs, np.int32),
             "taken": (machines, np.int32),
             "inside": (jobs, np.int32),
+            "wanting": (machines, np.int32),
+            "waiting": (machines, np.int32),
             **moving,
             **{f"trial_{field}": column for field, column in moving.items()},
         }

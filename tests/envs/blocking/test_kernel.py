@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from makespan.baselines.blocking.exact import CpSat
+from makespan.envs.blocking import kernel
 from makespan.envs.blocking.examples import CROSSING, CROSSING_WITHOUT_SWAP
 from makespan.envs.blocking.family import make_env
 from makespan.envs.blocking.instance import BlockingInstance
@@ -144,10 +145,10 @@ def test_the_best_decisions_reach_the_optimum_of_cp_sat(instance: BlockingInstan
 
 
 @settings(max_examples=20)
-@given(instance=instances(shutdowns=False))
-def test_trials_come_true(instance: BlockingInstance) -> None:
+@given(instance=instances(shutdowns=False), lookahead=st.sampled_from(["dispatch", "varied"]))
+def test_trials_come_true(instance: BlockingInstance, lookahead: str) -> None:
     """Without shutdowns, whoever takes the best candidate ends no later than its trial."""
-    game = Game(instance, lookahead="dispatch")
+    game = Game(instance, lookahead=lookahead)
     promised = game.metrics()["objective"] + 10**6
     while not game.ended[0]:
         legal = game.legal
@@ -159,12 +160,27 @@ def test_trials_come_true(instance: BlockingInstance) -> None:
     assert game.metrics()["objective"] <= promised
 
 
-def test_the_future_is_not_seen() -> None:
+@settings(max_examples=20)
+@given(instance=instances())
+def test_the_best_trial_of_several_rules_counts(instance: BlockingInstance) -> None:
+    problem = BlockingProblem.for_instances([instance], lookahead="varied")
+    deadlock, rules = problem.constants
+    found = []
+    for chosen in (rules, *rules[: kernel.TRIALS, None]):
+        problem.constants = deadlock, chosen
+        state, observation = problem.allocate(1), problem.spec.allocate(1)
+        problem.load(state, observation, 0, instance)
+        found.append(state.lookahead[0])
+    np.testing.assert_array_equal(found[0], np.min(found[1:], axis=0))
+
+
+@pytest.mark.parametrize("lookahead", ["dispatch", "varied"])
+def test_the_future_is_not_seen(lookahead: str) -> None:
     """Until a shutdown begins, nothing tells of it."""
     shop = CROSSING.shop
     views: list[Any] = []
     for down in ([(3, 9)], [(3, 4)]):
-        game = Game(BlockingInstance.from_shop(shop, [down, []]), lookahead="dispatch")
+        game = Game(BlockingInstance.from_shop(shop, [down, []]), lookahead=lookahead)
         game.step(1)
         views.append([array.copy() for array in game.observation])
     for one, other in zip(*views, strict=True):
