@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from makespan.baselines.blocking import POLICIES
 from makespan.baselines.blocking.exact import CpSat, pieces
-from makespan.baselines.blocking.rules import RULES
+from makespan.baselines.blocking.rules import RULES, RulePolicy
 from makespan.envs.blocking.examples import CROSSING, CROSSING_WITHOUT_SWAP
 from makespan.envs.blocking.generator import BlockingGenerator
 from makespan.envs.blocking.problem import BlockingProblem
@@ -51,9 +51,10 @@ def test_perfect_information_is_no_worse_than_any_rule() -> None:
     for instance, result in zip(instances, results, strict=True):
         result.solution.validate(instance)
         assert result.optimal
-    problem = BlockingProblem.for_instances(instances, lookahead="dispatch")
-    for name in (*RULES, "pretrained"):
-        solutions = rollout(problem, instances, POLICIES[name](), np.random.default_rng(0))
+    policies = [POLICIES[name]() for name in (*RULES, "pretrained")]
+    for policy in (*policies, RulePolicy("pilot", lookahead="varied")):
+        problem = BlockingProblem.for_instances(instances, **policy.requires)
+        solutions = rollout(problem, instances, policy, np.random.default_rng(0))
         for instance, solution, result in zip(instances, solutions, results, strict=True):
             solution.validate(instance)
             assert result.solution.makespan <= solution.objective(instance)
