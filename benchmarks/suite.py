@@ -64,6 +64,7 @@ _JOB_SHOP_RULES = (
 )
 _JOB_SHOP = ("pretrained", "pretrained:samples=128", "tabu", "cp-sat")
 _FLEXIBLE = ("pretrained-flexible", "pretrained-flexible:samples=64", "tabu")
+_BLOCKING = ("pretrained", "pilot:lookahead=varied")
 _IMPROVE = ("500/pretrained",)
 _MOVES = tuple(
     f"500/{rule}"
@@ -90,7 +91,7 @@ SHORT = (
     Entry(
         "jobshop", "flexible-validation", _FLEXIBLE, _JOB_SHOP_RULES, 2.0, "flexible, 10 to 30 jobs"
     ),
-    Entry("blocking", "la-10", ("pretrained",), note="la without buffers, shutdowns 10 %"),
+    Entry("blocking", "la-10", _BLOCKING, note="la without buffers, shutdowns 10 %"),
     Entry("improve", "ta01-10", _IMPROVE, _MOVES, note="Taillard 15x15, 500 moves"),
     Entry("dag", "layered-30", (*_DAG, "cp-sat"), time_limit_s=2.0, note="30 tasks"),
     Entry("soc", "ds3-cpu", _SOC[:1], _STREAM_RULES, note="CPU-only SoC, four loads"),
@@ -109,9 +110,9 @@ FULL = (
         _JOB_SHOP_RULES,
         note="flexible, 10 to 30 jobs",
     ),
-    Entry("blocking", "la-00", ("pretrained",), note="la without buffers"),
-    Entry("blocking", "la-10", ("pretrained",), note="the same, shutdowns 10 %"),
-    Entry("blocking", "la-20", ("pretrained",), note="the same, shutdowns 20 %"),
+    Entry("blocking", "la-00", _BLOCKING, note="la without buffers"),
+    Entry("blocking", "la-10", _BLOCKING, note="the same, shutdowns 10 %"),
+    Entry("blocking", "la-20", _BLOCKING, note="the same, shutdowns 20 %"),
     Entry("improve", "taillard", _IMPROVE, _MOVES, note="Taillard, 500 moves"),
     Entry("dag", "layered-30", (*_DAG, "cp-sat"), note="30 tasks"),
     Entry("dag", "layered-30-100", _DAG, note="30 to 100 tasks"),
