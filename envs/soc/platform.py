@@ -490,7 +490,10 @@ def _read_cluster(data: Any) -> Cluster:
         )
     )
     power = tuple(
-        (int(f), tuple(_number(w, f"{where}: power_w") for w in _list(watts, f"{where}: power_w")))
+        (
+            _integer(_from_text(f), f"{where}: power_w", 1),
+            tuple(_number(w, f"{where}: power_w") for w in _list(watts, f"{where}: power_w")),
+        )
         for f, watts in _mapping(data.get("power_w", {}), f"{where}: power_w").items()
     )
     frequency = data.get("frequency_mhz")
@@ -577,6 +580,14 @@ def _integer(value: Any, where: str, low: int) -> int:
             f"{where}: found {reprlib.repr(value)}, expected an integer from {low} to {MAX_NUMBER}"
         )
     return value
+
+
+def _from_text(key: Any) -> Any:
+    """The integer that a key of a JSON object stands for, or the key when it is none."""
+    try:
+        return int(key)
+    except ValueError:
+        return key
 
 
 def _number(value: Any, where: str) -> float:

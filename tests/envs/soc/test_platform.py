@@ -149,6 +149,8 @@ def _job(data: dict[str, Any]) -> dict[str, Any]:
         (lambda d: d["jobs"].append(_job(d)), "job type 'j': found twice"),
         (lambda d: d["clusters"].append({"name": "cpu", "cores": 1}), "cluster 'cpu': found twice"),
         (lambda d: d["clusters"][0].update(cores=0), "cores: found 0"),
+        (lambda d: d["clusters"][0].update(power_w={"extra": [1]}), "power_w: found 'extra', exp"),
+        (lambda d: d["clusters"][0].update(power_w={"-5": [1]}), "power_w: found -5, expected an"),
         (lambda d: d["bandwidth"].pop(), "bandwidth 'cpu' to 'acc': missing"),
         (lambda d: d["bandwidth"].append(["cpu", "gpu", 1]), "unknown cluster 'gpu'"),
         (lambda d: d["bandwidth"].append(["acc", "cpu", 1]), "'acc' to 'cpu': found twice"),
