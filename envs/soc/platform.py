@@ -13,6 +13,7 @@ import heapq
 import json
 import math
 import reprlib
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -591,7 +592,7 @@ def _from_text(key: Any) -> Any:
 
 
 def _number(value: Any, where: str) -> float:
-    if type(value) not in (int, float) or not 0 <= value < math.inf:
+    if type(value) not in (int, float) or not 0 <= value <= sys.float_info.max:
         raise InstanceError(
             f"{where}: found {reprlib.repr(value)}, expected a number of at least 0"
         )

@@ -151,6 +151,7 @@ def _job(data: dict[str, Any]) -> dict[str, Any]:
         (lambda d: d["clusters"][0].update(cores=0), "cores: found 0"),
         (lambda d: d["clusters"][0].update(power_w={"extra": [1]}), "power_w: found 'extra', exp"),
         (lambda d: d["clusters"][0].update(power_w={"-5": [1]}), "power_w: found -5, expected an"),
+        (lambda d: d.update(base_power_w=10**400), "base_power_w: found 1000.*expected a number"),
         (lambda d: d["bandwidth"].pop(), "bandwidth 'cpu' to 'acc': missing"),
         (lambda d: d["bandwidth"].append(["cpu", "gpu", 1]), "unknown cluster 'gpu'"),
         (lambda d: d["bandwidth"].append(["acc", "cpu", 1]), "'acc' to 'cpu': found twice"),
