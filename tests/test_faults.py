@@ -3,6 +3,7 @@
 The long versions (``make soak``) take MAKESPAN_SOAK as the share of their full size.
 """
 
+import contextlib
 import json
 import os
 import pickle
@@ -26,10 +27,11 @@ from makespan.agents import trainer as trainer_module
 from makespan.agents.checkpoint import load_checkpoint
 from makespan.agents.device import find_device
 from makespan.baselines.results import ResultsFile
+from makespan.envs import FAMILIES
 from makespan.envs.core.errors import InstanceError, UsageError
 from makespan.envs.core.files import MAX_FILE_SIZE, write_atomically
 from makespan.tests.envs.core.test_conformance import IDS, VARIANTS
-from makespan.tests.fuzz import Reader, mutated, readers
+from makespan.tests.fuzz import SMALL, Reader, mutated, readers
 
 SHARE = float(os.environ.get("MAKESPAN_SOAK", "1"))
 INPUTS, EPISODES, KILLS = (round(SHARE * n) for n in (100_000, 1_000_000, 20))
@@ -370,3 +372,22 @@ def test_a_declared_size_is_not_believed(tmp_path: Path, name: str, text: str) -
         assert tracemalloc.get_traced_memory()[1] < 2 * MAX_FILE_SIZE  # read at once
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_number_beyond_all_floats_is_no_crash(tmp_path: Path, name: str) -> None:
+    family = FAMILIES[name]()
+    data = json.loads(SMALL[name](family).to_json())
+    path = tmp_path / "instance.json"
+    for key in (key for key, value in data.items() if type(value) in (int, float)):
+        path.write_text(json.dumps({**data, key: 10**400}))
+        with contextlib.suppress(InstanceError):  # what is not calculated with may be any number
+            family.read_instance(path)
+
+
+def test_a_number_beyond_all_floats_in_a_trace_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    row = {"timestamp": 0, "input_length": 10**400, "output_length": 5, "hash_ids": [46]}
+    path.write_text(json.dumps(row) + "\n")
+    with pytest.raises(InstanceError, match="input_length: found 10000"):
+        FAMILIES["routing"]().sources["trace"].read(f"{path}:requests=1,windows=1")

@@ -16,6 +16,7 @@ accesses are those of all of them; the JSON form joins them by ``"alias"``.
 import math
 import operator
 import reprlib
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -584,7 +585,7 @@ def _integer(value: Any, what: str, low: int, high: int) -> int:
 
 def _bandwidth(value: Any, what: str) -> float:
     number = value if isinstance(value, int | float) and not isinstance(value, bool) else 0
-    if not number > 0:
+    if not number > 0 or sys.float_info.max < number < math.inf:
         raise InstanceError(
             f"{what}: found {reprlib.repr(value)}, expected more than 0 bytes per time unit"
         )

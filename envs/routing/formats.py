@@ -222,7 +222,7 @@ CSV_FORMS: Mapping[tuple[str, ...], Callable[[Path, Any], Iterator[_Row]]] = {
 def _number(text: Any, where: str) -> float:
     try:
         value = float(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         value = math.nan
     if not math.isfinite(value):
         raise InstanceError(f"{where}: found {text!r}, expected a number")

@@ -448,7 +448,7 @@ def _check_range(field: str, values: NDArray[Any], low: int, high: int) -> None:
 def _floats(values: Any, field: str) -> NDArray[np.float64]:
     try:
         array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InstanceError(f"{field}: found {reprlib.repr(values)}, expected numbers") from None
     bad = np.flatnonzero(~np.isfinite(array.ravel()))
     if len(bad):
@@ -462,7 +462,7 @@ def _integers(values: Any, field: str) -> NDArray[np.int32]:
     try:
         array = np.asarray(values)
         numbers = array.astype(np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InstanceError(f"{field}: found {reprlib.repr(values)}, expected integers") from None
     bad = np.flatnonzero((numbers != np.floor(numbers)) | (np.abs(numbers) >= 2**31))
     if array.ndim != 1 or len(bad):

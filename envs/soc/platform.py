@@ -13,6 +13,7 @@ import heapq
 import json
 import math
 import reprlib
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -490,7 +491,10 @@ def _read_cluster(data: Any) -> Cluster:
         )
     )
     power = tuple(
-        (int(f), tuple(_number(w, f"{where}: power_w") for w in _list(watts, f"{where}: power_w")))
+        (
+            _integer(_from_text(f), f"{where}: power_w", 1),
+            tuple(_number(w, f"{where}: power_w") for w in _list(watts, f"{where}: power_w")),
+        )
         for f, watts in _mapping(data.get("power_w", {}), f"{where}: power_w").items()
     )
     frequency = data.get("frequency_mhz")
@@ -579,8 +583,16 @@ def _integer(value: Any, where: str, low: int) -> int:
     return value
 
 
+def _from_text(key: Any) -> Any:
+    """The integer that a key of a JSON object stands for, or the key when it is none."""
+    try:
+        return int(key)
+    except ValueError:
+        return key
+
+
 def _number(value: Any, where: str) -> float:
-    if type(value) not in (int, float) or not 0 <= value < math.inf:
+    if type(value) not in (int, float) or not 0 <= value <= sys.float_info.max:
         raise InstanceError(
             f"{where}: found {reprlib.repr(value)}, expected a number of at least 0"
         )

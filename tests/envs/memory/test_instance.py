@@ -110,6 +110,7 @@ def broken(path, value):
         (broken(["instructions", 0, "writes"], ["token", "token"]), "found twice, expected once"),
         (broken(["instructions", 0, "compute"], -1), "compute: found -1"),
         (broken(["bandwidth", "slow"], 0), "slow_bandwidth: found 0, expected more than 0"),
+        (broken(["bandwidth", "slow"], 10**400), "slow_bandwidth: found 1000.*, expected more"),
         (broken(["bandwidth", "fast_read"], 1), "expected at least that of slow memory, 2.0"),
         (broken(["capacity"], -1), "capacity: found -1"),
         (broken(["capacity"], None), "missing 'capacity'"),
