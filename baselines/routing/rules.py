@@ -10,10 +10,12 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import gammaln
 
 from makespan.baselines.rule import NamedRule
 from makespan.envs.core.observation import Observation
 from makespan.envs.core.problem import Problem
+from makespan.envs.core.rollout import ScorePolicy
 from makespan.envs.routing import kernel
 from makespan.envs.routing.kernel import DLPM_QUANTUM, OUTPUT_WEIGHT, State
 
@@ -228,33 +230,37 @@ class RulePolicy(NamedRule):
         return scores
 
 
-class RandomChoices(RulePolicy):
+class RandomChoices(ScorePolicy):
     """Of ``choices`` replicas drawn at random the one with fewest requests.
 
     One choice is uniformly random routing, two are the power of two choices (Mitzenmacher 2001).
+    Scores are the logarithms of each replica's chance, up to a constant, and drawn from as such.
     """
 
-    def __init__(self, choices: int = 2, temperature: float | NDArray[np.float64] = 0.0) -> None:
-        super().__init__("jsq", temperature)
-        self.name = {1: "random", 2: "power-of-two"}.get(choices, f"power-of-{choices}")
+    def __init__(self, choices: int = 2) -> None:
+        name = {1: "random", 2: "power-of-two"}.get(choices, f"power-of-{choices}")
+        super().__init__(name, temperature=1.0)
         self.choices = choices
 
-    def act(
+    def scores(
         self,
         problem: Problem[Any],
         state: Any,
         observation: Observation,
         rows: NDArray[np.int64],
-        rng: np.random.Generator,
-    ) -> NDArray[np.int64]:
-        """One legal replica for each of ``rows``."""
-        legal = observation.action_mask[rows, 1:] > 0
-        keys = np.where(legal, rng.random(legal.shape), np.inf)
-        rank = keys.argsort(axis=1).argsort(axis=1)
-        drawn = legal & (rank < self.choices)
-        load = np.where(drawn, _requests(view(state, rows, legal)), np.inf)
-        return np.asarray(1 + load.argmin(axis=1))
+    ) -> NDArray[np.float64]:
+        """Of m legal replicas that with k less loaded ones is the best of C(m - 1 - k, c - 1)."""
+        mask = observation.action_mask[rows] > 0
+        legal = mask[:, 1:]
+        load = np.where(legal, _requests(view(state, rows, legal)), np.inf)
+        worse = legal.sum(axis=1)[:, None] - 1 - load.argsort(kind="stable").argsort()
+        drawn = np.minimum(self.choices, legal.sum(axis=1))[:, None] - 1
+        possible = legal & (worse >= drawn)
+        ways = gammaln(worse + 1) - gammaln(np.maximum(worse - drawn, 0) + 1)
+        scores = np.full(mask.shape, -np.inf)
+        scores[:, 1:] = np.where(possible, ways, -np.inf)
+        return scores
 
     def with_temperature(self, temperature: float | NDArray[np.float64]) -> Self:
         """The same: it is random as it is."""
-        return type(self)(self.choices, temperature)
+        return type(self)(self.choices)

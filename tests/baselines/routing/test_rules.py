@@ -183,3 +183,21 @@ def test_a_marginal_choice_spares_those_that_run() -> None:
 def test_an_unknown_rule_is_refused() -> None:
     with pytest.raises(UnknownNameError, match="did you mean marginal"):
         RulePolicy("margnal")
+
+
+def test_two_choices_favour_the_less_loaded_by_their_chance() -> None:
+    """Of four replicas: 3, 2, 1 and 0 of the six pairs have it as the one with fewest requests."""
+    instance = RoutingInstance.build(
+        [0.0] * 5, [100] * 5, [50] * 5, Fleet.of(4 * ["a100/llama-2-7b/1"]), max_holds=0
+    )
+    problem = RoutingProblem.for_instances([instance])
+    state, observation = problem.allocate(1), problem.spec.allocate(1)
+    problem.load(state, observation, 0, instance)
+    for action in (4, 4, 4, 2):
+        problem.step(state, observation, np.array([action]), np.zeros(1), np.zeros(1, dtype=bool))
+    rows = np.arange(1)
+    scores = RandomChoices(2).scores(problem, state, observation, rows)[0]
+    assert np.exp(scores[1:] - scores[1]) == pytest.approx([1, 1 / 3, 2 / 3, 0])
+    assert scores[0] == -np.inf
+    everywhere = RandomChoices(1).scores(problem, state, observation, rows)[0, 1:]
+    assert np.ptp(everywhere) == 0
