@@ -13,6 +13,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
+import numba
+
 from makespan.baselines.runner import Outcome, RunError, Task, Workbench
 from makespan.envs.core.errors import UsageError
 from makespan.envs.core.family import Family
@@ -67,7 +69,16 @@ _workbench: Workbench | None = None  # of a worker process
 def _start_worker(make_family: MakeFamily) -> None:
     global _workbench
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
+    _use_one_thread()
     _workbench = Workbench(make_family())
+
+
+def _use_one_thread() -> None:
+    """A worker has one core: threads of several workers would wait for each other at every step."""
+    import torch
+
+    torch.set_num_threads(1)
+    numba.set_num_threads(1)
 
 
 def _solve_in_worker(task: Task) -> Outcome:
@@ -105,6 +116,7 @@ class _Worker:
     """A workbench that is built where it works."""
 
     def __init__(self, make_family: MakeFamily) -> None:
+        _use_one_thread()
         self._workbench = Workbench(make_family())
 
     def solve(self, task: Task) -> Outcome:

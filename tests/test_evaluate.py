@@ -2,6 +2,7 @@
 
 import csv
 import json
+import multiprocessing
 import os
 import re
 import signal
@@ -9,10 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
+import torch
 
+from makespan.baselines.backends import _start_worker
+from makespan.envs import FAMILIES
 from makespan.evaluate import main
 from makespan.tests.fake_family import AS_OF, FAMILIES
 
@@ -345,3 +350,12 @@ def test_a_results_file_of_something_else_is_a_mistake(tmp_path, capsys):
     assert evaluate("--suite", "known", "--policies", "exact", "--out", tmp_path) == 2
     assert "line 1" in capsys.readouterr().err
     assert (tmp_path / "results.csv").read_text() == "name,value\n1,2\n"
+
+
+def test_a_worker_process_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        1, context, initializer=_start_worker, initargs=(FAMILIES["jobshop"],)
+    ) as pool:
+        assert pool.submit(torch.get_num_threads).result() == 1
