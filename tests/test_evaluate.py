@@ -17,7 +17,6 @@ import pytest
 import torch
 
 from makespan.baselines.backends import _start_worker
-from makespan.envs import FAMILIES
 from makespan.evaluate import main
 from makespan.tests.fake_family import AS_OF, FAMILIES
 
@@ -356,6 +355,6 @@ def test_a_worker_process_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
-        1, context, initializer=_start_worker, initargs=(FAMILIES["jobshop"],)
+        1, context, initializer=_start_worker, initargs=(FAMILIES["tasks"],)
     ) as pool:
         assert pool.submit(torch.get_num_threads).result() == 1
