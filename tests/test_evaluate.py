@@ -352,7 +352,8 @@ def test_a_results_file_of_something_else_is_a_mistake(tmp_path, capsys):
 
 
 def test_a_worker_process_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(variable, "2")
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
         1, context, initializer=_start_worker, initargs=(FAMILIES["tasks"],)
