@@ -6,6 +6,7 @@ clairvoyant. Except ``central-queue`` none of them holds requests. Sources besid
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -41,7 +42,7 @@ class View(NamedTuple):
     room: NDArray[np.float64]  # (D, R) blocks left with all queued and the whole request admitted
     prompt: NDArray[np.float64]  # (D, 1) of the request
     client: NDArray[np.int64]  # (D, 1) of the request
-    served: NDArray[np.float64]  # (D, R) tokens that its client was sent or given by the replica
+    served: Callable[[], NDArray[np.float64]]  # (D, R) tokens of its client there; it takes a while
     released: NDArray[np.int64]  # (D, 1) requests sent so far
     legal: NDArray[np.bool_]  # (D, R)
 
@@ -70,7 +71,7 @@ def view(state: State, rows: NDArray[np.int64], legal: NDArray[np.bool_]) -> Vie
         room=figures[:, :, kernel.V_ROOM],
         prompt=state.prompt[rows, request, None].astype(np.float64),
         client=state.client[rows, request, None],
-        served=_served(state, rows, legal.shape[1]),
+        served=partial(_served, state, rows, legal.shape[1]),
         released=state.router[rows, kernel.RELEASED, None],
         legal=legal,
     )
@@ -161,8 +162,9 @@ def _d2lpm(v: View) -> NDArray[Any]:
     Each client has a deficit at each replica, raised everywhere by a quantum once none is left
     anywhere; ties go to the replica with fewest requests.
     """
-    low, _ = _extreme(v, v.served)
-    deficit = DLPM_QUANTUM * (low // DLPM_QUANTUM + 1) - v.served
+    served = v.served()
+    low, _ = _extreme(v, served)
+    deficit = DLPM_QUANTUM * (low // DLPM_QUANTUM + 1) - served
     return np.where(deficit > 0, 0, 1e9) - 1e4 * v.overlap / v.prompt + _requests(v)
 
 

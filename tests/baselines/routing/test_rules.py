@@ -26,7 +26,8 @@ def seen(**columns: Any) -> View:
     values |= {"prompt": np.full((1, 1), 100.0)}
     for name, column in columns.items():
         values[name] = np.array([column] if np.ndim(column) else [[column]])
-    return View(**values)
+    served = values["served"]
+    return View(**{**values, "served": lambda: served})
 
 
 def chosen(rule: str, **columns: Any) -> int:
