@@ -228,7 +228,7 @@ class _Search:
             self.bound,
         )
         taken = time.perf_counter() - started
-        if taken < CHUNK_S / 2:
+        if taken < CHUNK_S / 2 and not ended:  # a run that ended early says nothing of the speed
             self.chunk *= 2
         elif taken > CHUNK_S * 2:
             self.chunk = max(1, self.chunk // 2)
