@@ -12,11 +12,10 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from makespan.baselines.rule import NamedRule
 from makespan.envs.blocking.kernel import State
-from makespan.envs.core.errors import UnknownNameError
 from makespan.envs.core.observation import Observation
 from makespan.envs.core.problem import Problem
-from makespan.envs.core.rollout import ScorePolicy
 
 #: Larger than any time or work.
 _FAR = 2**40
@@ -73,17 +72,18 @@ RULES: dict[str, Callable[[Moves], NDArray[Any]]] = {
 }
 
 
-class RulePolicy(ScorePolicy):
-    """A dispatching rule; at temperature T > 0 rank r is drawn with weight exp(-r / T).
+class RulePolicy(NamedRule):
+    """A dispatching rule, see :data:`RULES`.
 
     Args:
-        rule: a key of :data:`RULES`.
-        temperature: see :class:`ScorePolicy`.
+        rule, temperature: see :class:`NamedRule`.
         lookahead: what completes the trials of ``pilot``.
 
     Raises:
         UnknownNameError: for an unknown rule.
     """
+
+    rules = RULES
 
     def __init__(
         self,
@@ -91,8 +91,6 @@ class RulePolicy(ScorePolicy):
         temperature: float | NDArray[np.float64] = 0.0,
         lookahead: str = "dispatch",
     ) -> None:
-        if rule not in RULES:
-            raise UnknownNameError("rule", rule, RULES)
         super().__init__(rule, temperature)
         self.lookahead = lookahead
         if rule == "pilot":

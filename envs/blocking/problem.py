@@ -1,7 +1,6 @@
 """The blocking job shop as a :class:`~makespan.envs.core.problem.Problem`."""
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,7 @@ from makespan.envs.blocking.kernel import State
 from makespan.envs.blocking.solution import BlockingSolution
 from makespan.envs.blocking.trials import RULES
 from makespan.envs.core.compiled import CompiledProblem
-from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
+from makespan.envs.core.errors import InstanceError, UnknownNameError
 from makespan.envs.core.observation import Observation, ObservationSpec
 
 OPTIONS = {"deadlock": kernel.DEADLOCK_MODES, "lookahead": tuple(RULES)}
@@ -70,24 +69,14 @@ class BlockingProblem(CompiledProblem[BlockingInstance]):
             global_features=kernel.GLOBAL_FEATURES,
         )
 
-    @classmethod
-    def for_instances(cls, instances: Sequence[BlockingInstance], **options: Any) -> Self:
-        """The smallest problem that holds all ``instances``; raises UsageError for none."""
-        if not instances:
-            raise UsageError("instances: found none, expected at least one")
-        sizes = np.max([_sizes(instance) for instance in instances], axis=0)
-        return cls(Sizes(*sizes.tolist()), **options)
-
     def options(self) -> dict[str, Any]:
         """``{"deadlock": mode, "lookahead": mode}``."""
         return {"deadlock": self.deadlock, "lookahead": self.lookahead}
 
-    def fits(self, instance: BlockingInstance) -> str | None:
-        """None when the instance fits, else what is too large."""
-        for what, found, limit in zip(Sizes._fields, _sizes(instance), self.largest, strict=True):
-            if found > limit:
-                return f"{instance.name}: {found} {what}, the problem was made for {limit}"
-        return None
+    @staticmethod
+    def extent(instance: BlockingInstance) -> Sizes:
+        """Sizes of the shop and of its shutdowns."""
+        return Sizes(*instance.sizes[:3], len(instance.down_starts))
 
     def allocate(self, batch: int) -> State:
         """Arrays for ``batch`` shops."""
@@ -207,10 +196,6 @@ class BlockingProblem(CompiledProblem[BlockingInstance]):
             "lower_bound": float(totals[kernel.INITIAL]),
             "deadlock": float(totals[kernel.DEADLOCK]),
         }
-
-
-def _sizes(instance: BlockingInstance) -> Sizes:
-    return Sizes(*instance.sizes[:3], len(instance.down_starts))
 
 
 def worst_makespan(instance: BlockingInstance) -> int:
