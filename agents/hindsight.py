@@ -21,17 +21,17 @@ CLAIRVOYANT = "clairvoyant"
 class SelfLabellingTrainer(Trainer):
     """Imitates the best of the ``replicas`` episodes sampled on each instance.
 
+    As in PPO's runs, the first iterations may imitate a policy of the family instead.
+
     Source: Corsini, Porrello, Calderara, Dell'Amico, "Self-Labeling the Job Shop Scheduling
     Problem", NeurIPS 2024.
     """
 
     algorithm: ClassVar[str] = "self-labelling"
 
-    def _prepare(self) -> None:
-        if self.run.imitate:
-            raise UsageError("imitate: self-labelling imitates its own samples")
-
     def _targets(self, experience: Experience) -> tuple[Experience, bool]:
+        if self._imitates():
+            return experience, True
         return best_episodes(experience, self.ppo.replicas), True
 
 

@@ -83,3 +83,14 @@ def test_a_resumed_run_labels_as_one_that_never_stopped(tmp_path: Path) -> None:
     one, other = (load_checkpoint(tmp_path / part / CHECKPOINT) for part in ("whole", "parts"))
     assert one.data["algorithm"] == "self-labelling"
     assert all(torch.equal(one.tensors[key], other.tensors[key]) for key in one.tensors)
+
+
+def test_self_labelling_may_begin_as_an_imitation_of_a_rule(tmp_path: Path) -> None:
+    run = RunConfig(iterations=3, validation=2, imitate="mwkr", imitate_iterations=1)
+    job_shop(SelfLabellingTrainer, tmp_path / "mwkr", run).train()
+    job_shop(SelfLabellingTrainer, tmp_path / "spt", replace(run, imitate="spt")).train()
+    mwkr, spt = (
+        load_checkpoint(tmp_path / name / CHECKPOINT).data["metrics"] for name in ("mwkr", "spt")
+    )
+    assert all("agreement" in row for row in mwkr)  # what imitates its own samples imitates too
+    assert mwkr[0]["policy_loss"] != spt[0]["policy_loss"]
