@@ -337,8 +337,10 @@ def table(runners: dict[Contender, Clock], rates: dict[str, list[float]]) -> lis
     return rows
 
 
-def main(rows: int = 1024, rounds: int = 7, seconds: float = 0.5) -> None:
-    """Measure, print a table, write CSV and JSON.
+def measure(
+    rows: int = 1024, rounds: int = 7, seconds: float = 0.5
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The lines of the table, and what the figures depend on.
 
     Args:
         rows: instances stepped at once by the batched contenders.
@@ -359,7 +361,12 @@ def main(rows: int = 1024, rounds: int = 7, seconds: float = 0.5) -> None:
             episode.play()
             runners[contender] = Clock(episode, seconds)
     rates = interleaved({c.name: clock for c, clock in runners.items()}, rounds)
-    results = table(runners, rates)
+    return table(runners, rates), about
+
+
+def main(rows: int = 1024, rounds: int = 7, seconds: float = 0.5) -> None:
+    """Measure, print a table, write CSV and JSON; arguments as :func:`measure` has them."""
+    results, about = measure(rows, rounds, seconds)
     title = f"{INSTANCE}, random legal actions, {about['cores']} cores of {about['processor']}"
     print_table(title, results, CAPTION)
     for path in write_results("env_speed", results, about):

@@ -1,13 +1,15 @@
-"""The benchmark: all families' suites, baselines and shipped policies; one report, README's table.
+"""The benchmark: all families' suites, baselines, shipped policies and speed; one report.
 
     python benchmarks/suite.py --short            within 15 minutes on two cores
     python benchmarks/suite.py --workers 8        in full; stop it and start it again: it goes on
 
 Results of each suite are in a folder of their own, as evaluate.py writes them; ``report.html``
-shows all of them, ``readme.md`` is the table of the README, and ``--readme README.md`` puts it
-there.
+shows all of them, ``readme.md`` has the tables of the README, and ``--readme README.md`` puts them
+there. Speed, as benchmarks/env_speed.py measures it, is measured each time all families are asked
+for.
 """
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -21,7 +23,8 @@ from makespan.baselines.evaluation import Evaluation, Plan, compare, is_rule, lo
 from makespan.baselines.report import Page, Picture, Section, headline, sections, write_page
 from makespan.baselines.results import Row, find_contradictions
 from makespan.baselines.runner import Workbench, hardware, registered_family
-from makespan.baselines.summary import SolverSummary, Summary
+from makespan.baselines.summary import SolverSummary, Summary, Table
+from makespan.benchmarks import env_speed
 from makespan.envs.core.errors import MakespanError, UsageError
 from makespan.envs.core.files import write_atomically
 from makespan.train import set_threads
@@ -190,11 +193,36 @@ def _run(entry: Entry, evaluation: Evaluation, backend: str, workers: int) -> No
         pass
 
 
+def speed_table() -> Table:
+    """Steps per second of our environments and of others that are installed."""
+    set_threads(os.cpu_count() or 1)
+    results, about = env_speed.measure()
+    rate = "operations/s"
+    return Table(
+        title=f"{env_speed.INSTANCE}, scheduled operations per second, {about['cores']} cores",
+        columns=("environment", "rows", rate, "our batch is faster by"),
+        text_columns=1,
+        lines=tuple(
+            (
+                row["environment"],
+                f"{row['rows']:,}",
+                f"{row[rate]:,.0f}",
+                f"{row['vector / it']:,.1f}",
+            )
+            for row in results
+        ),
+        note=f"{about['processor']}, load {about['load_1min']} at the start",
+    )
+
+
 def write_report(
-    finished: Sequence[Finished], path: Path, facts: Sequence[tuple[str, str]]
+    finished: Sequence[Finished],
+    speed: Table | None,
+    path: Path,
+    facts: Sequence[tuple[str, str]],
 ) -> None:
     """One page with the charts and tables of all entries."""
-    found: list[Section] = []
+    found = [] if speed is None else [Section("Speed", table=speed)]
     for part in finished:
         for section in sections(part.rows, part.summary, part.option_names):
             title = f"{part.title}: {section.title}"
@@ -223,17 +251,22 @@ def readme_table(finished: Sequence[Finished]) -> str:
         *("family", "instances", "gap to", "best rule", "shipped policy, greedy"),
         *("difference, points (95 %)", "best of all"),
     )
-    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    lines += [_readme_line(part, part.summary) for part in finished if part.summary is not None]
-    return "\n".join(lines) + "\n"
+    lines = [_readme_line(part, part.summary) for part in finished if part.summary is not None]
+    return _markdown(columns, lines)
 
 
-def _readme_line(part: Finished, summary: Summary) -> str:
+def _markdown(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    rule = "|---" * len(columns) + "|"
+    head, *body = (f"| {' | '.join(cells)} |" for cells in (columns, *lines))
+    return "\n".join([head, rule, *body]) + "\n"
+
+
+def _readme_line(part: Finished, summary: Summary) -> tuple[str, ...]:
     by_spec = {solver.spec: solver for solver in summary.solvers}
     rule, policy = by_spec[str(summary.baseline)], by_spec[part.entry.solvers[0]]
     assert policy.paired is not None
     low, high = policy.paired.interval
-    cells = (
+    return (
         part.entry.family,
         f"{part.entry.suite}: {part.entry.note}, {len(summary.instances)}",
         summary.gap_to,
@@ -242,7 +275,6 @@ def _readme_line(part: Finished, summary: Summary) -> str:
         f"{policy.paired.mean:+.2f} ({low:+.2f} to {high:+.2f})",
         _solver_cell(summary.solvers[0]),
     )
-    return f"| {' | '.join(cells)} |"
 
 
 def _solver_cell(solver: SolverSummary) -> str:
@@ -271,11 +303,11 @@ def main(
 
     Args:
         short: fewer and smaller suites, shorter time limits.
-        families: only these; none: all.
+        families: only these, and no speed; none: all.
         out: folder of the results.
         backend: serial, process or ray; empty: serial with one worker, else process.
         workers: processes.
-        readme: put the table into that file.
+        readme: put the tables into that file.
     """
     set_threads(1)
     entries = [e for e in (SHORT if short else FULL) if not families or e.family in families]
@@ -284,7 +316,10 @@ def main(
     started = time.perf_counter()
     try:
         finished = [finish(entry, out, backend, workers) for entry in entries]
+        speed = None if families else speed_table()
         table = readme_table(finished)
+        if speed is not None:
+            table += f"\n{speed.title} ({speed.note}):\n\n{_markdown(speed.columns, speed.lines)}"
         if readme is not None:
             put_into(readme, table)
     except MakespanError as error:
@@ -297,7 +332,7 @@ def main(
         ("Hardware", hardware()),
         ("Seconds of this run", f"{time.perf_counter() - started:.0f}, {workers} process(es)"),
     ]
-    write_report(finished, out / "report.html", facts)
+    write_report(finished, speed, out / "report.html", facts)
     write_atomically(out / "readme.md", table)
     print(table)
     print(out / "report.html")
