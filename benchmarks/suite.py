@@ -65,7 +65,7 @@ _JOB_SHOP_RULES = (
     *("nondelay/pilot", "active/pilot", "nondelay/atc", "nondelay/fdd-mwkr", "nondelay/mwkr"),
     *("nondelay/mor", "nondelay/spt", "active/mwkr"),
 )
-_JOB_SHOP = ("pretrained", "pretrained:samples=128", "tabu", "cp-sat")
+_JOB_SHOP = ("pretrained", "pretrained:samples=128", "anytime", "tabu", "cp-sat")
 _FLEXIBLE = ("pretrained-flexible", "pretrained-flexible:samples=64", "tabu")
 _BLOCKING = ("pretrained", "pilot:lookahead=varied")
 _IMPROVE = ("500/pretrained",)

@@ -126,17 +126,16 @@ class TaskGraphInstance(Instance):
         """
         table = _integers(costs, "costs", 2)
         count, width = table.shape
-        pairs: Any = edges if np.size(edges) else np.empty((0, 2), dtype=np.int64)
-        flow: Any = volumes if np.size(volumes) else np.empty(0, dtype=np.int64)
-        links: Any = bandwidths if np.ndim(bandwidths) else np.full((width, width), bandwidths)
+        pairs, flow = _array(edges, "edges"), _array(volumes, "volumes")
+        links = _array(bandwidths, "bandwidths")
         return cls(
             name=name,
             tasks=tuple(tasks or (f"t{task}" for task in range(count))),
             processors=tuple(processors or (f"p{p}" for p in range(width))),
             costs=table,
-            edges=pairs,
-            volumes=flow,
-            bandwidths=links,
+            edges=pairs if pairs.size else np.empty((0, 2), dtype=np.int64),
+            volumes=flow if flow.size else np.empty(0, dtype=np.int64),
+            bandwidths=links if links.ndim else np.full((width, width), links),
         )
 
     @classmethod
@@ -488,16 +487,21 @@ def _integer(value: Any, what: str, high: int) -> int:
     return number
 
 
-def _integers(
-    values: ArrayLike, field: str, dimensions: int, width: int | None = None
-) -> NDArray[np.int64]:
-    """``values`` as int64 of that many dimensions; raises InstanceError."""
+def _array(values: ArrayLike, field: str) -> NDArray[Any]:
+    """``values`` as they are; raises InstanceError."""
     try:
-        array = np.asarray(values)
+        return np.asarray(values)
     except (ValueError, TypeError, OverflowError):  # e.g. rows of different length
         raise InstanceError(
             f"{field}: found {reprlib.repr(values)}, expected an array of integers"
         ) from None
+
+
+def _integers(
+    values: ArrayLike, field: str, dimensions: int, width: int | None = None
+) -> NDArray[np.int64]:
+    """``values`` as int64 of that many dimensions; raises InstanceError."""
+    array = _array(values, field)
     if array.size and (array.dtype.kind not in "iu" or array.dtype == np.uint64):
         raise InstanceError(
             f"{field}: found {reprlib.repr(array.ravel().tolist())} ({array.dtype}), "

@@ -133,6 +133,7 @@ def test_wrong_arrays_are_refused_by_name(arguments: dict[str, Any], message: st
 
 WRONG_JSON: dict[str, tuple[dict[str, Any], str]] = {
     "kind": ({"kind": "job-shop"}, "field 'kind'"),
+    "ragged": ({"bandwidth": [[1], [1, 2]]}, r"bandwidths: found \[\[1\], \[1, 2\]\]"),
     "missing": ({"tasks": None, "edges": None}, "missing"),
     "unknown": ({"colour": 1}, "unknown field"),
     "task": ({"tasks": [{"name": 3, "costs": [1, 1]}]}, r"tasks\[0\]: name: found 3"),
