@@ -10,8 +10,8 @@ from makespan.envs.blocking.instance import ON_DOWN_MODES, BlockingInstance
 from makespan.envs.blocking.kernel import State
 from makespan.envs.blocking.solution import BlockingSolution
 from makespan.envs.blocking.trials import RULES
-from makespan.envs.core.compiled import CompiledProblem
-from makespan.envs.core.errors import InstanceError, UnknownNameError
+from makespan.envs.core.compiled import CompiledProblem, mode_index
+from makespan.envs.core.errors import InstanceError
 from makespan.envs.core.observation import Observation, ObservationSpec
 
 OPTIONS = {"deadlock": kernel.DEADLOCK_MODES, "lookahead": tuple(RULES)}
@@ -46,15 +46,12 @@ class BlockingProblem(CompiledProblem[BlockingInstance]):
     parallel_rows: ClassVar[int] = 128
 
     def __init__(self, largest: Sizes, deadlock: str = "mask", lookahead: str = "none") -> None:
-        if deadlock not in kernel.DEADLOCK_MODES:
-            raise UnknownNameError("deadlock mode", deadlock, kernel.DEADLOCK_MODES)
-        if lookahead not in RULES:
-            raise UnknownNameError("lookahead mode", lookahead, RULES)
+        looks_ahead = mode_index("lookahead", lookahead, OPTIONS["lookahead"])
         self.largest = largest
         self.deadlock = deadlock
         self.lookahead = lookahead
-        self.constants = kernel.DEADLOCK_MODES.index(deadlock), RULES[lookahead]
-        extra = () if lookahead == "none" else kernel.LOOKAHEAD_FEATURES
+        self.constants = mode_index("deadlock", deadlock, OPTIONS["deadlock"]), RULES[lookahead]
+        extra = kernel.LOOKAHEAD_FEATURES if looks_ahead else ()
         self.spec = ObservationSpec(
             max_nodes=largest.operations + largest.jobs + largest.machines,
             max_edges=3 * largest.operations,

@@ -8,7 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from makespan.envs.core.errors import UsageError
+from makespan.envs.core.errors import UnknownNameError, UsageError
 from makespan.envs.core.instance import Instance
 from makespan.envs.core.observation import Observation
 from makespan.envs.core.problem import Problem
@@ -104,6 +104,13 @@ class CompiledProblem(Problem[InstanceT]):
             np.zeros(1, dtype=np.bool_),
             *self.constants,
         )
+
+
+def mode_index(option: str, mode: str, modes: Sequence[str]) -> int:
+    """The number by which a kernel knows a mode; raises UnknownNameError for none of ``modes``."""
+    if mode not in modes:
+        raise UnknownNameError(f"{option} mode", mode, modes)
+    return modes.index(mode)
 
 
 def entry_point(kernel: Any, *arguments: Any) -> Callable[..., Any]:

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from makespan.envs.core.compiled import CompiledProblem
+from makespan.envs.core.compiled import CompiledProblem, mode_index
 from makespan.envs.core.errors import InstanceError, UnknownNameError
 from makespan.envs.core.observation import Observation, ObservationSpec
 from makespan.envs.dag import kernel
@@ -40,14 +40,14 @@ class DagProblem(CompiledProblem[TaskGraphInstance]):
     parallel_rows: ClassVar[int] = 256
 
     def __init__(self, largest: Sizes, **options: str) -> None:
-        for option, value in options.items():
+        for option in options:
             if option not in OPTIONS:
                 raise UnknownNameError("option", option, OPTIONS)
-            if value not in OPTIONS[option]:
-                raise UnknownNameError(f"{option} mode", value, OPTIONS[option])
         self.largest = largest
         self._options = {name: options.get(name, values[0]) for name, values in OPTIONS.items()}
-        self.constants = tuple(OPTIONS[name].index(value) for name, value in self._options.items())
+        self.constants = tuple(
+            mode_index(name, value, OPTIONS[name]) for name, value in self._options.items()
+        )
         tasks, processors, edges, _ = largest
         width = processors if self._options["actions"] == "task-processor" else 1
         extra = kernel.LOOKAHEAD_FEATURES if self._options["lookahead"] != "none" else ()

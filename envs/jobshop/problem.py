@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from makespan.envs.core.compiled import CompiledProblem
-from makespan.envs.core.errors import InstanceError, UnknownNameError
+from makespan.envs.core.compiled import CompiledProblem, mode_index
+from makespan.envs.core.errors import InstanceError
 from makespan.envs.core.observation import Observation, ObservationSpec
 from makespan.envs.jobshop import kernel
 from makespan.envs.jobshop.instance import JobShopInstance, Sizes
@@ -33,17 +33,13 @@ class JobShopProblem(CompiledProblem[JobShopInstance]):
     parallel_rows: ClassVar[int] = 256
 
     def __init__(self, largest: Sizes, decode: str = "active", lookahead: str = "none") -> None:
-        if decode not in kernel.DECODE_MODES:
-            raise UnknownNameError("decode mode", decode, kernel.DECODE_MODES)
-        if lookahead not in kernel.LOOKAHEAD_MODES:
-            raise UnknownNameError("lookahead mode", lookahead, kernel.LOOKAHEAD_MODES)
         self.largest = largest
         self.decode = decode
         self.lookahead = lookahead
         self.constants = (
             largest.alternatives,
-            kernel.DECODE_MODES.index(decode),
-            kernel.LOOKAHEAD_MODES.index(lookahead),
+            mode_index("decode", decode, kernel.DECODE_MODES),
+            mode_index("lookahead", lookahead, kernel.LOOKAHEAD_MODES),
         )
         extra = () if lookahead == "none" else kernel.LOOKAHEAD_FEATURES
         self.spec = ObservationSpec(

@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from makespan.envs.core.compiled import CompiledProblem
-from makespan.envs.core.errors import InstanceError, UnknownNameError
+from makespan.envs.core.compiled import CompiledProblem, mode_index
+from makespan.envs.core.errors import InstanceError
 from makespan.envs.core.observation import Observation, ObservationSpec
 from makespan.envs.memory import kernel
 from makespan.envs.memory.instance import MemoryInstance, Sizes
@@ -55,10 +55,9 @@ class MemoryProblem(CompiledProblem[MemoryInstance]):
             "copy_start": copy_start,
             "strict": strict,
         }
-        for name, value in self._options.items():
-            if value not in OPTIONS[name]:
-                raise UnknownNameError(f"{name.replace('_', '-')} mode", value, OPTIONS[name])
-        index = {name: OPTIONS[name].index(value) for name, value in self._options.items()}
+        index = {
+            name: mode_index(name, value, OPTIONS[name]) for name, value in self._options.items()
+        }
         self.constants = ((index["placement"], index["strict"], index["lookahead"]),)
         self._lanes = 2 if index["lookahead"] else 1
         extra = kernel.LOOKAHEAD_FEATURES if index["lookahead"] else ()

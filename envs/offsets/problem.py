@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from makespan.envs.core.compiled import CompiledProblem
-from makespan.envs.core.errors import InstanceError, UnknownNameError
+from makespan.envs.core.compiled import CompiledProblem, mode_index
+from makespan.envs.core.errors import InstanceError
 from makespan.envs.core.observation import Observation, ObservationSpec
 from makespan.envs.offsets import kernel
 from makespan.envs.offsets.bounds import lower_bound
@@ -31,11 +31,9 @@ class OffsetProblem(CompiledProblem[OffsetInstance]):
     parallel_rows: ClassVar[int] = 256
 
     def __init__(self, largest: Sizes, decode: str = "active") -> None:
-        if decode not in kernel.DECODE_MODES:
-            raise UnknownNameError("decode mode", decode, kernel.DECODE_MODES)
         self.largest = largest
         self.decode = decode
-        self.constants = (kernel.DECODE_MODES.index(decode),)
+        self.constants = (mode_index("decode", decode, kernel.DECODE_MODES),)
         self.spec = ObservationSpec(
             max_nodes=largest.buffers + largest.sections,
             max_edges=3 * largest.buffers + largest.sections,

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from makespan.envs.core.compiled import CompiledProblem
-from makespan.envs.core.errors import InstanceError, UnknownNameError
+from makespan.envs.core.compiled import CompiledProblem, mode_index
+from makespan.envs.core.errors import InstanceError
 from makespan.envs.core.observation import Observation, ObservationSpec
 from makespan.envs.routing import kernel
 from makespan.envs.routing.bounds import latency_alone
@@ -28,7 +28,7 @@ class RoutingProblem(CompiledProblem[RoutingInstance]):
         reward: how the cost is spread over decisions, see :data:`kernel.REWARDS`.
 
     Raises:
-        UnknownNameError: for an unknown order or reward.
+        UnknownNameError: for an unknown mode.
     """
 
     name: ClassVar[str] = "routing"
@@ -36,14 +36,13 @@ class RoutingProblem(CompiledProblem[RoutingInstance]):
     parallel_rows: ClassVar[int] = 128
 
     def __init__(self, largest: Sizes, queue: str = "fcfs", reward: str = "integral") -> None:
-        if queue not in kernel.QUEUE_ORDERS:
-            raise UnknownNameError("queue order", queue, kernel.QUEUE_ORDERS)
-        if reward not in kernel.REWARDS:
-            raise UnknownNameError("reward", reward, kernel.REWARDS)
         self.largest = largest
         self.queue = queue
         self.reward = reward
-        self.constants = (kernel.QUEUE_ORDERS.index(queue), kernel.REWARDS.index(reward))
+        self.constants = (
+            mode_index("queue", queue, kernel.QUEUE_ORDERS),
+            mode_index("reward", reward, kernel.REWARDS),
+        )
         self.spec = ObservationSpec(
             max_nodes=2 + largest.replicas,
             max_edges=2 * largest.replicas,

@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from makespan.envs.core.compiled import CompiledProblem
-from makespan.envs.core.errors import InstanceError, UnknownNameError
+from makespan.envs.core.compiled import CompiledProblem, mode_index
+from makespan.envs.core.errors import InstanceError
 from makespan.envs.core.observation import Observation, ObservationSpec
 from makespan.envs.soc import kernel
 from makespan.envs.soc.bounds import upward_ranks
@@ -32,16 +32,12 @@ class StreamProblem(CompiledProblem[StreamInstance]):
     parallel_rows: ClassVar[int] = 64
 
     def __init__(self, largest: Sizes, binding: str = "late", processors: str = "distinct") -> None:
-        if binding not in kernel.BINDING_MODES:
-            raise UnknownNameError("binding mode", binding, kernel.BINDING_MODES)
-        if processors not in kernel.PROCESSOR_MODES:
-            raise UnknownNameError("processor mode", processors, kernel.PROCESSOR_MODES)
         self.largest = largest
         self.binding = binding
         self.processors = processors
         self.constants = (
-            kernel.BINDING_MODES.index(binding),
-            kernel.PROCESSOR_MODES.index(processors),
+            mode_index("binding", binding, kernel.BINDING_MODES),
+            mode_index("processors", processors, kernel.PROCESSOR_MODES),
         )
         choices = largest.clusters if processors == "distinct" else largest.processors
         self.spec = ObservationSpec(
