@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from makespan.baselines.blocking.rules import RULES, RulePolicy
+from makespan.baselines.blocking.rules import RULES, Pilot, RulePolicy
 from makespan.baselines.cpsat import CpSatOptions, Improvements, cp_solver, run
 from makespan.baselines.limits import time_limit
 from makespan.envs.blocking.bounds import lower_bound
@@ -79,7 +79,8 @@ class CpSat(CpSatOptions):
 def _best_rule(instance: BlockingInstance) -> BlockingSolution:
     problem = BlockingProblem.for_instances([instance], lookahead="dispatch")
     rng = np.random.default_rng(0)
-    solutions = [rollout(problem, [instance], RulePolicy(rule), rng)[0] for rule in RULES]
+    policies = [*map(RulePolicy, RULES), Pilot()]
+    solutions = [rollout(problem, [instance], policy, rng)[0] for policy in policies]
     best: BlockingSolution = min(solutions, key=lambda found: found.objective(instance))  # type: ignore[assignment]
     return best
 
