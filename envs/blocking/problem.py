@@ -11,7 +11,6 @@ from makespan.envs.blocking.kernel import State
 from makespan.envs.blocking.solution import BlockingSolution
 from makespan.envs.blocking.trials import RULES
 from makespan.envs.core.compiled import CompiledProblem, mode_index
-from makespan.envs.core.errors import InstanceError
 from makespan.envs.core.observation import Observation, ObservationSpec
 
 OPTIONS = {"deadlock": kernel.DEADLOCK_MODES, "lookahead": tuple(RULES)}
@@ -122,9 +121,7 @@ class BlockingProblem(CompiledProblem[BlockingInstance]):
         self, state: State, observation: Observation, row: int, instance: BlockingInstance
     ) -> None:
         """Put ``instance`` into ``row``; raises InstanceError when it is too large."""
-        problem = self.fits(instance)
-        if problem is not None:
-            raise InstanceError(problem)
+        self.check_fits(instance)
         kernel.load_row(
             state,
             observation,

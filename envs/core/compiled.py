@@ -8,7 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from makespan.envs.core.errors import UnknownNameError, UsageError
+from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
 from makespan.envs.core.instance import Instance
 from makespan.envs.core.observation import Observation
 from makespan.envs.core.problem import Problem
@@ -60,6 +60,12 @@ class CompiledProblem(Problem[InstanceT]):
             if found > limit:
                 return f"{instance.name}: {found} {what}, the problem was made for {limit}"
         return None
+
+    def check_fits(self, instance: InstanceT) -> None:
+        """Raise InstanceError when the instance is too large."""
+        problem = self.fits(instance)
+        if problem is not None:
+            raise InstanceError(problem)
 
     def step(
         self,

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from makespan.envs.core.compiled import CompiledProblem, mode_index
-from makespan.envs.core.errors import InstanceError, UnknownNameError
+from makespan.envs.core.errors import UnknownNameError
 from makespan.envs.core.observation import Observation, ObservationSpec
 from makespan.envs.dag import kernel
 from makespan.envs.dag.bounds import lower_bound
@@ -108,9 +108,7 @@ class DagProblem(CompiledProblem[TaskGraphInstance]):
         self, state: State, observation: Observation, row: int, instance: TaskGraphInstance
     ) -> None:
         """Put ``instance`` into ``row``; raises InstanceError when it is too large."""
-        problem = self.fits(instance)
-        if problem is not None:
-            raise InstanceError(problem)
+        self.check_fits(instance)
         kernel.load_row(
             state,
             observation,

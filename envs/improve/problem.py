@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from makespan.envs.core.compiled import CompiledProblem, mode_index
-from makespan.envs.core.errors import InstanceError, UsageError
+from makespan.envs.core.errors import UsageError
 from makespan.envs.core.observation import Observation, ObservationSpec
 from makespan.envs.improve import kernel
 from makespan.envs.improve.kernel import State
@@ -155,9 +155,7 @@ class ImproveProblem(CompiledProblem[JobShopInstance]):
         Raises:
             InstanceError: when it is too large.
         """
-        problem = self.fits(instance)
-        if problem is not None:
-            raise InstanceError(problem)
+        self.check_fits(instance)
         kernel.load_row(
             state,
             observation,

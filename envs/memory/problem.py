@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from makespan.envs.core.compiled import CompiledProblem, mode_index
-from makespan.envs.core.errors import InstanceError
 from makespan.envs.core.observation import Observation, ObservationSpec
 from makespan.envs.memory import kernel
 from makespan.envs.memory.instance import MemoryInstance, Sizes
@@ -117,9 +116,7 @@ class MemoryProblem(CompiledProblem[MemoryInstance]):
         self, state: State, observation: Observation, row: int, instance: MemoryInstance
     ) -> None:
         """Put ``instance`` into ``row``; raises InstanceError when it is too large."""
-        problem = self.fits(instance)
-        if problem is not None:
-            raise InstanceError(problem)
+        self.check_fits(instance)
         alignment = instance.alignment
         kernel.load_row(
             state,

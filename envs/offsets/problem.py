@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from makespan.envs.core.compiled import CompiledProblem, mode_index
-from makespan.envs.core.errors import InstanceError
 from makespan.envs.core.observation import Observation, ObservationSpec
 from makespan.envs.offsets import kernel
 from makespan.envs.offsets.bounds import lower_bound
@@ -70,9 +69,7 @@ class OffsetProblem(CompiledProblem[OffsetInstance]):
         self, state: State, observation: Observation, row: int, instance: OffsetInstance
     ) -> None:
         """Put ``instance`` into ``row``; raises InstanceError when it is too large."""
-        problem = self.fits(instance)
-        if problem is not None:
-            raise InstanceError(problem)
+        self.check_fits(instance)
         kernel.load_row(
             state,
             observation,

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from makespan.envs.core.compiled import CompiledProblem, mode_index
-from makespan.envs.core.errors import InstanceError
 from makespan.envs.core.observation import Observation, ObservationSpec
 from makespan.envs.routing import kernel
 from makespan.envs.routing.bounds import latency_alone
@@ -109,9 +108,7 @@ class RoutingProblem(CompiledProblem[RoutingInstance]):
         self, state: State, observation: Observation, row: int, instance: RoutingInstance
     ) -> None:
         """Put ``instance`` into ``row``; raises InstanceError when it is too large."""
-        problem = self.fits(instance)
-        if problem is not None:
-            raise InstanceError(problem)
+        self.check_fits(instance)
         n, replicas = instance.num_requests, instance.num_replicas
         state.sizes[row] = (n, replicas, instance.sizes.clients, instance.sizes.prefixes)
         for field in ("arrival", *REQUEST_COLUMNS):

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from makespan.envs.core.compiled import CompiledProblem, mode_index
-from makespan.envs.core.errors import InstanceError
 from makespan.envs.core.observation import Observation, ObservationSpec
 from makespan.envs.soc import kernel
 from makespan.envs.soc.bounds import upward_ranks
@@ -102,9 +101,7 @@ class StreamProblem(CompiledProblem[StreamInstance]):
         self, state: State, observation: Observation, row: int, instance: StreamInstance
     ) -> None:
         """Put ``instance`` into ``row``; raises InstanceError when it is too large."""
-        problem = self.fits(instance)
-        if problem is not None:
-            raise InstanceError(problem)
+        self.check_fits(instance)
         platform, entering = instance.platform, instance.entering
         sizes = np.array(
             [
