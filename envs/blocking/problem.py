@@ -51,18 +51,12 @@ class BlockingProblem(CompiledProblem[BlockingInstance]):
         self.lookahead = lookahead
         self.constants = mode_index("deadlock", deadlock, OPTIONS["deadlock"]), RULES[lookahead]
         extra = kernel.LOOKAHEAD_FEATURES if looks_ahead else ()
-        self.spec = ObservationSpec(
+        self.spec = ObservationSpec.of_kernel(
+            kernel,
             max_nodes=largest.operations + largest.jobs + largest.machines,
             max_edges=3 * largest.operations,
             max_candidates=1 + largest.jobs,
-            node_types=kernel.NODE_TYPES,
-            edge_types=kernel.EDGE_TYPES,
-            node_features=kernel.NODE_FEATURES,
-            node_state_features=kernel.NODE_STATE_FEATURES,
-            edge_features=kernel.EDGE_FEATURES,
-            candidate_features=kernel.CANDIDATE_FEATURES + extra,
-            candidate_roles=kernel.CANDIDATE_ROLES,
-            global_features=kernel.GLOBAL_FEATURES,
+            more_features=extra,
         )
 
     def options(self) -> dict[str, Any]:

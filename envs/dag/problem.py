@@ -51,19 +51,13 @@ class DagProblem(CompiledProblem[TaskGraphInstance]):
         tasks, processors, edges, _ = largest
         width = processors if self._options["actions"] == "task-processor" else 1
         extra = kernel.LOOKAHEAD_FEATURES if self._options["lookahead"] != "none" else ()
-        self.spec = ObservationSpec(
+        self.spec = ObservationSpec.of_kernel(
+            kernel,
             max_nodes=tasks + processors + 1,
             max_edges=edges + tasks * processors,
             max_candidates=min(tasks, kernel.WINDOW) * width
             + (self._options["dispatch"] == "skip"),
-            node_types=kernel.NODE_TYPES,
-            edge_types=kernel.EDGE_TYPES,
-            node_features=kernel.NODE_FEATURES,
-            node_state_features=kernel.NODE_STATE_FEATURES,
-            edge_features=kernel.EDGE_FEATURES,
-            candidate_features=kernel.CANDIDATE_FEATURES + extra,
-            candidate_roles=kernel.CANDIDATE_ROLES,
-            global_features=kernel.GLOBAL_FEATURES,
+            more_features=extra,
         )
 
     def options(self) -> dict[str, Any]:

@@ -70,18 +70,11 @@ class ImproveProblem(CompiledProblem[JobShopInstance]):
             mode_index("neighbourhood", neighbourhood, kernel.NEIGHBOURHOODS),
             mode_index("tabu", tabu, kernel.TABU_MODES),
         )
-        self.spec = ObservationSpec(
+        self.spec = ObservationSpec.of_kernel(
+            kernel,
             max_nodes=largest.operations + largest.machines,
             max_edges=2 * largest.operations,
             max_candidates=min(2 * largest.operations, kernel.MAX_CANDIDATES),
-            node_types=kernel.NODE_TYPES,
-            edge_types=kernel.EDGE_TYPES,
-            node_features=kernel.NODE_FEATURES,
-            node_state_features=kernel.NODE_STATE_FEATURES,
-            edge_features=kernel.EDGE_FEATURES,
-            candidate_features=kernel.CANDIDATE_FEATURES,
-            candidate_roles=kernel.CANDIDATE_ROLES,
-            global_features=kernel.GLOBAL_FEATURES,
         )
 
     def options(self) -> dict[str, Any]:

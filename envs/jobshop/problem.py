@@ -41,18 +41,12 @@ class JobShopProblem(CompiledProblem[JobShopInstance]):
             mode_index("lookahead", lookahead, kernel.LOOKAHEAD_MODES),
         )
         extra = () if lookahead == "none" else kernel.LOOKAHEAD_FEATURES
-        self.spec = ObservationSpec(
+        self.spec = ObservationSpec.of_kernel(
+            kernel,
             max_nodes=largest.operations + largest.jobs + largest.machines,
             max_edges=largest.operations * (2 + largest.alternatives),
             max_candidates=largest.jobs * largest.alternatives,
-            node_types=kernel.NODE_TYPES,
-            edge_types=kernel.EDGE_TYPES,
-            node_features=kernel.NODE_FEATURES,
-            node_state_features=kernel.NODE_STATE_FEATURES,
-            edge_features=kernel.EDGE_FEATURES,
-            candidate_features=kernel.CANDIDATE_FEATURES + extra,
-            candidate_roles=kernel.CANDIDATE_ROLES,
-            global_features=kernel.GLOBAL_FEATURES,
+            more_features=extra,
         )
 
     def options(self) -> dict[str, Any]:

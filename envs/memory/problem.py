@@ -60,18 +60,12 @@ class MemoryProblem(CompiledProblem[MemoryInstance]):
         self.constants = ((index["placement"], index["strict"], index["lookahead"]),)
         self._lanes = 2 if index["lookahead"] else 1
         extra = kernel.LOOKAHEAD_FEATURES if index["lookahead"] else ()
-        self.spec = ObservationSpec(
+        self.spec = ObservationSpec.of_kernel(
+            kernel,
             max_nodes=largest.buffers + largest.instructions,
             max_edges=largest.accesses + largest.instructions,
             max_candidates=kernel.NUM_CANDIDATES[index["copy_start"]],
-            node_types=kernel.NODE_TYPES,
-            edge_types=kernel.EDGE_TYPES,
-            node_features=kernel.NODE_FEATURES,
-            node_state_features=kernel.NODE_STATE_FEATURES,
-            edge_features=kernel.EDGE_FEATURES,
-            candidate_features=kernel.CANDIDATE_FEATURES + extra,
-            candidate_roles=kernel.CANDIDATE_ROLES,
-            global_features=kernel.GLOBAL_FEATURES,
+            more_features=extra,
         )
 
     @staticmethod

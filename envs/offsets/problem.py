@@ -33,18 +33,11 @@ class OffsetProblem(CompiledProblem[OffsetInstance]):
         self.largest = largest
         self.decode = decode
         self.constants = (mode_index("decode", decode, kernel.DECODE_MODES),)
-        self.spec = ObservationSpec(
+        self.spec = ObservationSpec.of_kernel(
+            kernel,
             max_nodes=largest.buffers + largest.sections,
             max_edges=3 * largest.buffers + largest.sections,
             max_candidates=largest.buffers,
-            node_types=kernel.NODE_TYPES,
-            edge_types=kernel.EDGE_TYPES,
-            node_features=kernel.NODE_FEATURES,
-            node_state_features=kernel.NODE_STATE_FEATURES,
-            edge_features=kernel.EDGE_FEATURES,
-            candidate_features=kernel.CANDIDATE_FEATURES,
-            candidate_roles=kernel.CANDIDATE_ROLES,
-            global_features=kernel.GLOBAL_FEATURES,
         )
 
     def options(self) -> dict[str, Any]:

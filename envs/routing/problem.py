@@ -42,18 +42,11 @@ class RoutingProblem(CompiledProblem[RoutingInstance]):
             mode_index("queue", queue, kernel.QUEUE_ORDERS),
             mode_index("reward", reward, kernel.REWARDS),
         )
-        self.spec = ObservationSpec(
+        self.spec = ObservationSpec.of_kernel(
+            kernel,
             max_nodes=2 + largest.replicas,
             max_edges=2 * largest.replicas,
             max_candidates=1 + largest.replicas,
-            node_types=kernel.NODE_TYPES,
-            edge_types=kernel.EDGE_TYPES,
-            node_features=kernel.NODE_FEATURES,
-            node_state_features=kernel.NODE_STATE_FEATURES,
-            edge_features=kernel.EDGE_FEATURES,
-            candidate_features=kernel.CANDIDATE_FEATURES,
-            candidate_roles=kernel.CANDIDATE_ROLES,
-            global_features=kernel.GLOBAL_FEATURES,
         )
 
     def options(self) -> dict[str, Any]:

@@ -39,20 +39,13 @@ class StreamProblem(CompiledProblem[StreamInstance]):
             mode_index("processors", processors, kernel.PROCESSOR_MODES),
         )
         choices = largest.clusters if processors == "distinct" else largest.processors
-        self.spec = ObservationSpec(
+        self.spec = ObservationSpec.of_kernel(
+            kernel,
             max_nodes=largest.tasks + largest.job_types + largest.clusters + 1,
             max_edges=largest.edges + largest.tasks * (1 + largest.clusters),
             # a task is listed with all its processors or not at all
             max_candidates=2
             + max(choices, min(kernel.MAX_CANDIDATES - 2, largest.jobs * largest.width * choices)),
-            node_types=kernel.NODE_TYPES,
-            edge_types=kernel.EDGE_TYPES,
-            node_features=kernel.NODE_FEATURES,
-            node_state_features=kernel.NODE_STATE_FEATURES,
-            edge_features=kernel.EDGE_FEATURES,
-            candidate_features=kernel.CANDIDATE_FEATURES,
-            candidate_roles=kernel.CANDIDATE_ROLES,
-            global_features=kernel.GLOBAL_FEATURES,
         )
 
     def options(self) -> dict[str, Any]:
