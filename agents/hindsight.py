@@ -28,6 +28,7 @@ class SelfLabellingTrainer(Trainer):
     """
 
     algorithm: ClassVar[str] = "self-labelling"
+    unused: ClassVar[tuple[str, ...]] = ("center", "clip")
 
     def _targets(self, experience: Experience) -> tuple[Experience, bool]:
         if self._imitates():
@@ -42,6 +43,7 @@ class HindsightTrainer(Trainer):
     """
 
     algorithm: ClassVar[str] = "hindsight"
+    unused: ClassVar[tuple[str, ...]] = ("center", "clip")
 
     def _make_expert(self) -> Policy:
         if self.run.imitate:

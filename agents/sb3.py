@@ -364,11 +364,10 @@ class MaskablePPOTrainer(Trainer):
     """
 
     algorithm: ClassVar[str] = "maskable-ppo"
+    unused: ClassVar[tuple[str, ...]] = ("center",)
 
     def _prepare(self) -> None:
         """The model around the network, its environments and its optimizer."""
-        if self.ppo.center:
-            raise UsageError(f"center: found {self.ppo.center}, maskable-ppo has no such setting")
         if self.processes.size > 1:
             raise UsageError(f"found {self.processes.size} processes, maskable-ppo has one")
         if self.run.imitate:

@@ -84,6 +84,8 @@ class RunConfig:
         for field in ("validation", "validate_every", "checkpoint_every"):
             if getattr(self, field) < 1:
                 raise UsageError(f"{field}: found {getattr(self, field)}, expected at least 1")
+        if not self.imitate and self.imitate_iterations != type(self).imitate_iterations:
+            raise UsageError(f"imitate_iterations: found {self.imitate_iterations} without imitate")
 
 
 @dataclass
@@ -118,10 +120,15 @@ class Trainer:
         folder: of the run.
         device: where the network lives.
         processes: among which the work is shared; only the first writes and validates.
+
+    Raises:
+        UsageError: for settings that the algorithm does not have.
     """
 
     #: Stored in checkpoints.
     algorithm: ClassVar[str] = "ppo"
+    #: Settings of PPO that the algorithm has no use for.
+    unused: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -135,6 +142,11 @@ class Trainer:
         device: str = "cpu",
         processes: Processes = ALONE,
     ) -> None:
+        for name in self.unused:
+            if getattr(ppo, name) != getattr(PPOConfig, name):
+                raise UsageError(
+                    f"{name}: found {getattr(ppo, name)}, {self.algorithm} has no such setting"
+                )
         self.family, self.generator, self.options = family, generator, options
         self.ppo, self.run, self.folder = ppo, run, folder
         self.device, self.processes = processes.device(device), processes

@@ -1,8 +1,14 @@
-"""Run CP-SAT so that Ctrl-C ends the search and keeps what was found."""
+"""What the solvers by CP-SAT share: options, parameters, and that Ctrl-C keeps what was found."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from makespan.baselines.limits import check_time_limit
+from makespan.envs.core.errors import UsageError
 
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
@@ -12,6 +18,39 @@ MAX_SEED = 2**31 - 1
 
 #: Seconds since the start, and the objective found then.
 Improvements = list[tuple[float, int]]
+
+
+@dataclass(frozen=True)
+class CpSatOptions:
+    """Options of every solver that uses CP-SAT.
+
+    Attributes:
+        workers: threads of CP-SAT; None: one per core.
+        time_limit_s: seconds, see :func:`~makespan.baselines.limits.time_limit`.
+
+    Raises:
+        UsageError: for a value outside its range.
+    """
+
+    workers: int | None = None
+    time_limit_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise UsageError(f"workers: found {self.workers}, expected at least 1")
+        check_time_limit(self.time_limit_s)
+
+
+def cp_solver(workers: int | None, seconds: float, rng: np.random.Generator) -> "cp_model.CpSolver":
+    """CP-SAT with its threads, its time limit and a seed from ``rng``."""
+    from ortools.sat.python import cp_model
+
+    solver = cp_model.CpSolver()
+    solver.parameters.num_workers = workers or 0
+    solver.parameters.random_seed = int(rng.integers(MAX_SEED))
+    solver.parameters.max_time_in_seconds = max(seconds, 0.0)
+    solver.parameters.catch_sigint_signal = False  # it would leave Ctrl-C killing the process
+    return solver
 
 
 def run(
@@ -41,7 +80,6 @@ def run(
             if not improvements or objective < improvements[-1][1]:
                 improvements.append((time.perf_counter() - started, objective))
 
-    solver.parameters.catch_sigint_signal = False  # we do, and tell
     with ThreadPoolExecutor(max_workers=1) as executor:
         future = executor.submit(solver.solve, model, Recorder())
         try:

@@ -93,7 +93,10 @@ def _policy_solver(family: Family, text: str, spec: Spec) -> Solver[Any]:
     options = _problem_options(family, text, spec.choices)
     search = {key: _readers(family, WRAPPERS[key])[key] for key in WRAPPERS}
     search |= _readers(family, wrapper)
-    values = _values(text, spec.options, _readers(family, make_policy) | search)
+    own = _readers(family, make_policy)
+    if wanted:  # a wrapper plays by the scores: at a temperature of its own, or without chance
+        own.pop("temperature", None)
+    values = _values(text, spec.options, own | search)
     policy = make_policy(**{key: values[key] for key in values if key not in search})
     for option, value in policy.requires.items():
         if options.setdefault(option, value) != value:

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from makespan.baselines.blocking.exact import CpSat
-from makespan.baselines.blocking.rules import RULES, RulePolicy
+from makespan.baselines.blocking.rules import RULES, Pilot, RulePolicy
 from makespan.baselines.random import RandomPolicy
 from makespan.envs.core.observation import ObservationSpec
 
@@ -26,6 +26,7 @@ def _trained(checkpoint: str = "", device: str = "cpu") -> Any:
 
 POLICIES: Mapping[str, Callable[..., Any]] = {
     **{rule: partial(RulePolicy, rule) for rule in RULES},
+    "pilot": Pilot,
     "random": RandomPolicy,
     "pretrained": _trained,
 }

@@ -18,14 +18,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from makespan.baselines.blocking.rules import RULES, RulePolicy
-from makespan.baselines.cpsat import MAX_SEED, Improvements, run
-from makespan.baselines.limits import check_time_limit, time_limit
+from makespan.baselines.blocking.rules import RULES, Pilot, RulePolicy
+from makespan.baselines.cpsat import CpSatOptions, Improvements, cp_solver, run
+from makespan.baselines.limits import time_limit
 from makespan.envs.blocking.bounds import lower_bound
 from makespan.envs.blocking.instance import BlockingInstance
 from makespan.envs.blocking.problem import BlockingProblem
 from makespan.envs.blocking.solution import BlockingSolution, processing_end
-from makespan.envs.core.errors import UsageError
 from makespan.envs.core.rollout import rollout
 from makespan.envs.core.solution import Result
 
@@ -34,28 +33,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class CpSat:
+class CpSat(CpSatOptions):
     """CP-SAT from the best schedule of the rules, with a time limit, a bound and maybe a proof.
 
     Ctrl-C ends the search early: the best schedule is returned, with ``details["interrupted"]``.
 
     Attributes:
-        workers: threads; None: one per core.
-        time_limit_s: seconds, see :func:`~makespan.baselines.limits.time_limit`.
+        workers, time_limit_s: see :class:`CpSatOptions`.
         name: for tables.
 
     Raises:
         UsageError: for a value outside its range.
     """
 
-    workers: int | None = None
-    time_limit_s: float | None = None
     name: str = field(default="cp-sat", init=False)
-
-    def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise UsageError(f"workers: found {self.workers}, expected at least 1")
-        check_time_limit(self.time_limit_s)
 
     def solve(
         self, instance: BlockingInstance, time_limit_s: float | None, rng: np.random.Generator
@@ -70,11 +61,8 @@ class CpSat:
         model = _build(instance, solution.makespan)
         for start, value in zip(model.starts, _starts(instance, solution), strict=True):
             model.model.add_hint(start, value)
-        solver = cp_model.CpSolver()
-        solver.parameters.num_workers = self.workers or 0
-        solver.parameters.random_seed = int(rng.integers(MAX_SEED))
         left = limit - (time.perf_counter() - started)
-        solver.parameters.max_time_in_seconds = max(left, 0.0)
+        solver = cp_solver(self.workers, left, rng)
         status, interrupted = run(solver, model.model, improvements, started)
         if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             starts = [solver.value(start) for start in model.starts]
@@ -91,7 +79,8 @@ class CpSat:
 def _best_rule(instance: BlockingInstance) -> BlockingSolution:
     problem = BlockingProblem.for_instances([instance], lookahead="dispatch")
     rng = np.random.default_rng(0)
-    solutions = [rollout(problem, [instance], RulePolicy(rule), rng)[0] for rule in RULES]
+    policies = [*map(RulePolicy, RULES), Pilot()]
+    solutions = [rollout(problem, [instance], policy, rng)[0] for policy in policies]
     best: BlockingSolution = min(solutions, key=lambda found: found.objective(instance))  # type: ignore[assignment]
     return best
 

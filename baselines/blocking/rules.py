@@ -1,13 +1,13 @@
 """Priority dispatching rules for the blocking job shop: which job enters a machine first.
 
-The lowest priority value goes first, ties to the lowest job. No rule waits while a job can enter
-but ``pilot``, which takes the candidate of the best trial. Work and operations remaining count the
+The lowest priority value goes first, ties to the lowest job. No rule waits while a job can enter;
+``pilot``, which takes the candidate of the best trial, may. Work and operations remaining count the
 operation to begin. Source of the rules: Panwalkar & Iskander, A survey of scheduling rules,
 Operations Research 25(1), 1977.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from makespan.baselines.rule import NamedRule
 from makespan.envs.blocking.kernel import State
 from makespan.envs.core.observation import Observation
 from makespan.envs.core.problem import Problem
+from makespan.envs.core.rollout import ScorePolicy
 
 #: Larger than any time or work.
 _FAR = 2**40
@@ -31,7 +32,6 @@ class Moves(NamedTuple):
     ready: NDArray[np.int64]  # (R, J) since when it has waited
     outside: NDArray[np.bool_]  # (R, J) whether it has not entered the shop
     next_work: NDArray[np.int64]  # (R, J) that has not begun on the machine after the next
-    lookahead: NDArray[np.int64]  # (R, J) makespan of a trial, with lookahead
 
 
 def moves(state: State, rows: NDArray[np.int64]) -> Moves:
@@ -51,7 +51,6 @@ def moves(state: State, rows: NDArray[np.int64]) -> Moves:
         ready=state.ready[rows],
         outside=state.place[rows] < 0,
         next_work=np.where(op + 1 < job_end, state.load[row, state.machine[row, following]], 0),
-        lookahead=state.lookahead[rows, 1:],
     )
 
 
@@ -68,33 +67,13 @@ RULES: dict[str, Callable[[Moves], NDArray[Any]]] = {
     "next-work": lambda m: m.next_work,
     "inside-mwkr": lambda m: _FAR * m.outside - m.work_left,
     "inside-fifo": lambda m: _FAR * m.outside + m.ready,
-    "pilot": lambda m: m.lookahead + 0.25 * m.outside,
 }
 
 
 class RulePolicy(NamedRule):
-    """A dispatching rule, see :data:`RULES`.
-
-    Args:
-        rule, temperature: see :class:`NamedRule`.
-        lookahead: what completes the trials of ``pilot``.
-
-    Raises:
-        UnknownNameError: for an unknown rule.
-    """
+    """A dispatching rule, see :data:`RULES`."""
 
     rules = RULES
-
-    def __init__(
-        self,
-        rule: str,
-        temperature: float | NDArray[np.float64] = 0.0,
-        lookahead: str = "dispatch",
-    ) -> None:
-        super().__init__(rule, temperature)
-        self.lookahead = lookahead
-        if rule == "pilot":
-            self.requires = {"lookahead": lookahead}
 
     def scores(
         self,
@@ -105,16 +84,50 @@ class RulePolicy(NamedRule):
     ) -> NDArray[np.float64]:
         """Minus the rank of each candidate, -inf where illegal."""
         legal = observation.action_mask[rows] > 0
-        priority = np.empty(legal.shape)
+        priority = np.full(legal.shape, np.inf)
         priority[:, 1:] = RULES[self.name](moves(state, rows))
-        waits = self.name == "pilot"
-        priority[:, 0] = state.lookahead[rows, 0] + 0.5 if waits else np.inf
-        priority[~legal] = np.inf
-        rank = priority.argsort(axis=1, kind="stable").argsort(axis=1)
-        if not waits:
-            rank[:, 0] = _FAR  # not drawn at any temperature while a job can enter
+        rank = _ranks(priority, legal)
+        rank[:, 0] = _FAR  # not drawn at any temperature while a job can enter
         return np.where(legal, -rank, -np.inf)
 
+
+class Pilot(ScorePolicy):
+    """Takes the candidate of the best trial; of equal ones first a job inside, last to wait.
+
+    Args:
+        temperature: see :class:`ScorePolicy`.
+        lookahead: what completes the trials, see :mod:`makespan.envs.blocking.trials`.
+    """
+
+    def __init__(
+        self,
+        temperature: float | NDArray[np.float64] = 0.0,
+        lookahead: Literal["dispatch", "varied"] = "dispatch",
+    ) -> None:
+        super().__init__("pilot", temperature)
+        self.lookahead = lookahead
+        self.requires = {"lookahead": lookahead}
+
+    def scores(
+        self,
+        problem: Problem[Any],
+        state: State,
+        observation: Observation,
+        rows: NDArray[np.int64],
+    ) -> NDArray[np.float64]:
+        """Minus the rank of each candidate, -inf where illegal."""
+        legal = observation.action_mask[rows] > 0
+        priority = state.lookahead[rows].astype(np.float64)
+        priority[:, 0] += 0.5
+        priority[:, 1:] += 0.25 * (state.place[rows] < 0)
+        return np.where(legal, -_ranks(priority, legal), -np.inf)
+
     def with_temperature(self, temperature: float | NDArray[np.float64]) -> Self:
-        """The same rule at another temperature."""
-        return type(self)(self.name, temperature, self.lookahead)
+        """The same at another temperature."""
+        return type(self)(temperature, self.lookahead)
+
+
+def _ranks(priority: NDArray[np.float64], legal: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(R, A) place of each candidate by priority, the illegal ones last."""
+    order = np.where(legal, priority, np.inf).argsort(axis=1, kind="stable")
+    return order.argsort(axis=1)

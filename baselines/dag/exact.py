@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from makespan.baselines.cpsat import MAX_SEED, Improvements, run
+from makespan.baselines.cpsat import CpSatOptions, Improvements, cp_solver, run
 from makespan.baselines.dag.lists import ListScheduler
-from makespan.baselines.limits import check_time_limit, time_limit
-from makespan.envs.core.errors import UsageError
+from makespan.baselines.limits import time_limit
 from makespan.envs.core.solution import Result
 from makespan.envs.dag.bounds import lower_bound
 from makespan.envs.dag.instance import TaskGraphInstance
@@ -32,29 +31,21 @@ HINTS = ("heft", "lookahead-heft", "peft", "min-min", "dls")
 
 
 @dataclass(frozen=True)
-class CpSat:
+class CpSat(CpSatOptions):
     """CP-SAT with a time limit, a bound and, if it gets that far, a proof of optimality.
 
     Proofs come within a minute up to about 50 tasks on 4 to 16 processors. Ctrl-C ends the search
     early: the best schedule is returned, with ``details["interrupted"]``.
 
     Attributes:
-        workers: threads; None: one per core.
-        time_limit_s: seconds, see :func:`~makespan.baselines.limits.time_limit`.
+        workers, time_limit_s: see :class:`CpSatOptions`.
         name: for tables.
 
     Raises:
         UsageError: for a value outside its range.
     """
 
-    workers: int | None = None
-    time_limit_s: float | None = None
     name: str = field(default="cp-sat", init=False)
-
-    def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise UsageError(f"workers: found {self.workers}, expected at least 1")
-        check_time_limit(self.time_limit_s)
 
     def solve(
         self, instance: TaskGraphInstance, time_limit_s: float | None, rng: np.random.Generator
@@ -81,11 +72,8 @@ class CpSat:
         improvements: Improvements = [(time.perf_counter() - started, best.makespan)]
         model = _build(instance, best.makespan)
         model.add_hint(best)
-        solver = cp_model.CpSolver()
-        solver.parameters.num_workers = self.workers or 0
-        solver.parameters.random_seed = int(rng.integers(MAX_SEED))
         left = limit - (time.perf_counter() - started)
-        solver.parameters.max_time_in_seconds = max(left, 0.0)
+        solver = cp_solver(self.workers, left, rng)
         status, interrupted = run(solver, model.model, improvements, started)
         if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             best = model.solution(instance, solver)

@@ -20,12 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from makespan.baselines.cpsat import MAX_SEED, run
+from makespan.baselines.cpsat import CpSatOptions, cp_solver, run
 from makespan.baselines.jobshop import exact
 from makespan.baselines.jobshop.schedules import starts_and_alternatives
 from makespan.baselines.jobshop.tabu import TabuSearch
-from makespan.baselines.limits import DEFAULT_TIME_LIMIT_S, check_time_limit, time_limit
-from makespan.envs.core.errors import UsageError
+from makespan.baselines.limits import DEFAULT_TIME_LIMIT_S, time_limit
 from makespan.envs.core.observation import Observation
 from makespan.envs.core.problem import Problem
 from makespan.envs.core.rollout import ScorePolicy, Solver, rollout
@@ -47,28 +46,20 @@ FIRST_FREE, LEAST_FREE, GROWTH = 60, 10, 1.3
 
 
 @dataclass(frozen=True)
-class Anytime:
+class Anytime(CpSatOptions):
     """Policy, sampling, tabu search and CP-SAT within a time limit.
 
     Ctrl-C ends the search early: the best schedule is returned, with ``details["interrupted"]``.
 
     Attributes:
-        workers: threads of CP-SAT; None: one per core.
-        time_limit_s: seconds, see :func:`~makespan.baselines.limits.time_limit`.
+        workers, time_limit_s: see :class:`CpSatOptions`.
         name: for tables.
 
     Raises:
         UsageError: for a value outside its range.
     """
 
-    workers: int | None = None
-    time_limit_s: float | None = None
     name: str = field(default="anytime", init=False)
-
-    def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise UsageError(f"workers: found {self.workers}, expected at least 1")
-        check_time_limit(self.time_limit_s)
 
     def solve(
         self, instance: JobShopInstance, time_limit_s: float | None, rng: np.random.Generator
@@ -292,11 +283,8 @@ class _Search:
                 model.model.add(
                     model.starts[b] >= model.starts[a] + int(instance.durations[chosen[a]])
                 )
-        solver = cp_model.CpSolver()
-        solver.parameters.num_workers = self.workers or 0
-        solver.parameters.random_seed = int(self.rng.integers(MAX_SEED))
-        left = max(self.limit - self.seconds(), 0.0)
-        solver.parameters.max_time_in_seconds = min(NEIGHBOURHOOD_S, left)
+        seconds = min(NEIGHBOURHOOD_S, self.limit - self.seconds())
+        solver = cp_solver(self.workers, seconds, self.rng)
         status, self.interrupted = run(solver, model.model, [], self.started)
         if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             return self._offer(model.solution(instance, solver))

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from makespan.baselines.cpsat import MAX_SEED, Improvements, run
+from makespan.baselines.cpsat import CpSatOptions, Improvements, cp_solver, run
 from makespan.baselines.jobshop.schedules import starts_and_alternatives
-from makespan.baselines.limits import check_time_limit, time_limit
-from makespan.envs.core.errors import MakespanError, UsageError
+from makespan.baselines.limits import time_limit
+from makespan.envs.core.errors import MakespanError
 from makespan.envs.core.rollout import Solver
 from makespan.envs.core.solution import Result
 from makespan.envs.jobshop.bounds import lower_bound
@@ -30,15 +30,14 @@ HINT_SHARE = 0.5
 
 
 @dataclass(frozen=True)
-class CpSat:
+class CpSat(CpSatOptions):
     """CP-SAT with a time limit, a bound and, if it gets that far, a proof of optimality.
 
     Ctrl-C ends the search early: the best schedule is returned, with ``details["interrupted"]``.
     With ``workers=1`` and time to finish, the same random generator gives the same schedule.
 
     Attributes:
-        workers: threads; None: one per core.
-        time_limit_s: seconds, see :func:`~makespan.baselines.limits.time_limit`.
+        workers, time_limit_s: see :class:`CpSatOptions`.
         hint: solver whose schedule CP-SAT starts from, for up to half of the time. Nothing worse is
             ever returned.
         name: for tables.
@@ -47,15 +46,8 @@ class CpSat:
         UsageError: for a value outside its range.
     """
 
-    workers: int | None = None
-    time_limit_s: float | None = None
     hint: Solver[JobShopInstance] | None = None
     name: str = field(default="cp-sat", init=False)
-
-    def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise UsageError(f"workers: found {self.workers}, expected at least 1")
-        check_time_limit(self.time_limit_s)
 
     def solve(
         self, instance: JobShopInstance, time_limit_s: float | None, rng: np.random.Generator
@@ -85,11 +77,8 @@ class CpSat:
         model = build(instance, hint.makespan if hint else None)
         if hint is not None:
             _add_hint(model, instance, hint)
-        solver = cp_model.CpSolver()
-        solver.parameters.num_workers = self.workers or 0
-        solver.parameters.random_seed = int(rng.integers(MAX_SEED))
         left = limit - (time.perf_counter() - started)
-        solver.parameters.max_time_in_seconds = max(left, 0.0)
+        solver = cp_solver(self.workers, left, rng)
         status, interrupted = run(solver, model.model, improvements, started)
         solution = hint
         if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from makespan.baselines.limits import check_time_limit, time_limit
+from makespan.baselines.cpsat import CpSatOptions, cp_solver
+from makespan.baselines.limits import time_limit
 from makespan.envs.core.errors import UsageError
 from makespan.envs.core.rollout import Solver
 from makespan.envs.core.solution import Result
@@ -34,20 +35,17 @@ if TYPE_CHECKING:
 HINT_SHARE = 0.3
 #: Starts of a copy that the model offers at most; they are thinned out beyond, the latest kept.
 MAX_STARTS = 24
-#: CP-SAT takes seeds below this.
-MAX_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True)
-class CpSat:
+class CpSat(CpSatOptions):
     """CP-SAT with a time limit, a bound and, if it gets that far, a proof of optimality.
 
     Optima are those of plans whose copies use the offered starts; where starts are thinned out
     (reads more than ``MAX_STARTS`` instructions after the access before) no bound is claimed.
 
     Attributes:
-        workers: threads; None: one per core.
-        time_limit_s: seconds, see :func:`~makespan.baselines.limits.time_limit`.
+        workers, time_limit_s: see :class:`CpSatOptions`.
         hint: solver whose plan CP-SAT starts from; nothing worse is ever returned. None: everything
             in slow memory.
         name: for tables.
@@ -57,15 +55,8 @@ class CpSat:
             dynamic.
     """
 
-    workers: int | None = None
-    time_limit_s: float | None = None
     hint: Solver[MemoryInstance] | None = None
     name: str = field(default="cp-sat", init=False)
-
-    def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise UsageError(f"workers: found {self.workers}, expected at least 1")
-        check_time_limit(self.time_limit_s)
 
     def solve(
         self, instance: MemoryInstance, time_limit_s: float | None, rng: np.random.Generator
@@ -83,7 +74,7 @@ class CpSat:
         model = _Model(instance)
         model.add_hint(best)
         left = limit - (time.perf_counter() - started)
-        solver = _solver(self.workers, max(left, 0.01), rng)
+        solver = cp_solver(self.workers, max(left, 0.01), rng)
         status: Any = solver.solve(model.model)
         optimal = False
         if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
@@ -101,17 +92,6 @@ class CpSat:
             optimal=optimal,
             details={"status": solver.status_name(status)},
         )
-
-
-def _solver(workers: int | None, limit: float, rng: np.random.Generator) -> "cp_model.CpSolver":
-    from ortools.sat.python import cp_model
-
-    solver = cp_model.CpSolver()
-    solver.parameters.num_workers = workers or 0
-    solver.parameters.random_seed = int(rng.integers(MAX_SEED))
-    solver.parameters.max_time_in_seconds = limit
-    solver.parameters.catch_sigint_signal = False  # it would leave Ctrl-C killing the process
-    return solver
 
 
 class _Model:

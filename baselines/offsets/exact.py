@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from makespan.baselines.cpsat import MAX_SEED, Improvements, run
-from makespan.baselines.limits import check_time_limit, time_limit
+from makespan.baselines.cpsat import CpSatOptions, Improvements, cp_solver, run
+from makespan.baselines.limits import time_limit
 from makespan.baselines.offsets.greedy import best_greedy
-from makespan.envs.core.errors import UsageError
 from makespan.envs.core.rollout import Solver
 from makespan.envs.core.solution import Result
 from makespan.envs.offsets.bounds import lower_bound
@@ -31,7 +30,7 @@ HINT_SHARE = 0.5
 
 
 @dataclass(frozen=True)
-class CpSat:
+class CpSat(CpSatOptions):
     """CP-SAT with a time limit, a bound and, if it gets that far, a proof of optimality.
 
     It starts from the best greedy solution, or from that of ``hint``; nothing worse is returned.
@@ -39,8 +38,7 @@ class CpSat:
     With ``workers=1`` and time to finish, the same random generator gives the same solution.
 
     Attributes:
-        workers: threads; None: one per core.
-        time_limit_s: seconds, see :func:`~makespan.baselines.limits.time_limit`.
+        workers, time_limit_s: see :class:`CpSatOptions`.
         hint: solver whose solution CP-SAT starts from, for up to half of the time.
         name: for tables.
 
@@ -48,15 +46,8 @@ class CpSat:
         UsageError: for a value outside its range.
     """
 
-    workers: int | None = None
-    time_limit_s: float | None = None
     hint: Solver[OffsetInstance] | None = None
     name: str = field(default="cp-sat", init=False)
-
-    def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise UsageError(f"workers: found {self.workers}, expected at least 1")
-        check_time_limit(self.time_limit_s)
 
     def solve(
         self, instance: OffsetInstance, time_limit_s: float | None, rng: np.random.Generator
@@ -85,11 +76,8 @@ class CpSat:
         optimal, interrupted = objective == bound, False
         if not optimal:
             model = _build(instance, solution.offsets, objective)
-            solver = cp_model.CpSolver()
-            solver.parameters.num_workers = self.workers or 0
-            solver.parameters.random_seed = int(rng.integers(MAX_SEED))
             left = limit - (time.perf_counter() - started)
-            solver.parameters.max_time_in_seconds = max(left, 0.0)
+            solver = cp_solver(self.workers, left, rng)
             status, interrupted = run(solver, model.model, improvements, started, model.unit)
             optimal = status == cp_model.OPTIMAL
             if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from makespan.envs.blocking.formats import read_instance
@@ -49,12 +48,6 @@ _ENTRY = EntryPoints(
 make_env, make_vector_env = _ENTRY.make_env, _ENTRY.make_vector_env
 
 
-def _draw(instance: Any, solution: Any, path: Path, **options: Any) -> None:
-    from makespan.envs.blocking.render import draw  # matplotlib takes a second to import
-
-    draw(instance, solution, path, **options)
-
-
 def _waiting(instance: BlockingInstance, solution: Any) -> float:
     """Share of the time on machines that jobs are done and block them."""
     held = solution.leaves - solution.starts
@@ -65,6 +58,7 @@ def make_family() -> Family:
     """The record of the blocking family; solutions are written as the job shop's."""
     from makespan.baselines.blocking import POLICIES, SOLVERS
     from makespan.envs.blocking.bounds import best_known, lower_bound
+    from makespan.envs.blocking.render import draw
     from makespan.envs.blocking.suites import SUITES
     from makespan.envs.jobshop.formats import write_solution
 
@@ -79,7 +73,7 @@ def make_family() -> Family:
         write_solution=write_solution,
         best_known=best_known,
         lower_bound=lower_bound,
-        draw=_draw,
+        draw=draw,
         policies=POLICIES,
         solvers=SOLVERS,
         metrics={"blocked share": _waiting},

@@ -10,8 +10,7 @@ from makespan.envs.blocking.instance import ON_DOWN_MODES, BlockingInstance
 from makespan.envs.blocking.kernel import State
 from makespan.envs.blocking.solution import BlockingSolution
 from makespan.envs.blocking.trials import RULES
-from makespan.envs.core.compiled import CompiledProblem
-from makespan.envs.core.errors import InstanceError, UnknownNameError
+from makespan.envs.core.compiled import CompiledProblem, mode_index
 from makespan.envs.core.observation import Observation, ObservationSpec
 
 OPTIONS = {"deadlock": kernel.DEADLOCK_MODES, "lookahead": tuple(RULES)}
@@ -46,27 +45,18 @@ class BlockingProblem(CompiledProblem[BlockingInstance]):
     parallel_rows: ClassVar[int] = 128
 
     def __init__(self, largest: Sizes, deadlock: str = "mask", lookahead: str = "none") -> None:
-        if deadlock not in kernel.DEADLOCK_MODES:
-            raise UnknownNameError("deadlock mode", deadlock, kernel.DEADLOCK_MODES)
-        if lookahead not in RULES:
-            raise UnknownNameError("lookahead mode", lookahead, RULES)
+        looks_ahead = mode_index("lookahead", lookahead, OPTIONS["lookahead"])
         self.largest = largest
         self.deadlock = deadlock
         self.lookahead = lookahead
-        self.constants = kernel.DEADLOCK_MODES.index(deadlock), RULES[lookahead]
-        extra = () if lookahead == "none" else kernel.LOOKAHEAD_FEATURES
-        self.spec = ObservationSpec(
+        self.constants = mode_index("deadlock", deadlock, OPTIONS["deadlock"]), RULES[lookahead]
+        extra = kernel.LOOKAHEAD_FEATURES if looks_ahead else ()
+        self.spec = ObservationSpec.of_kernel(
+            kernel,
             max_nodes=largest.operations + largest.jobs + largest.machines,
             max_edges=3 * largest.operations,
             max_candidates=1 + largest.jobs,
-            node_types=kernel.NODE_TYPES,
-            edge_types=kernel.EDGE_TYPES,
-            node_features=kernel.NODE_FEATURES,
-            node_state_features=kernel.NODE_STATE_FEATURES,
-            edge_features=kernel.EDGE_FEATURES,
-            candidate_features=kernel.CANDIDATE_FEATURES + extra,
-            candidate_roles=kernel.CANDIDATE_ROLES,
-            global_features=kernel.GLOBAL_FEATURES,
+            more_features=extra,
         )
 
     def options(self) -> dict[str, Any]:
@@ -125,9 +115,7 @@ class BlockingProblem(CompiledProblem[BlockingInstance]):
         self, state: State, observation: Observation, row: int, instance: BlockingInstance
     ) -> None:
         """Put ``instance`` into ``row``; raises InstanceError when it is too large."""
-        problem = self.fits(instance)
-        if problem is not None:
-            raise InstanceError(problem)
+        self.check_fits(instance)
         kernel.load_row(
             state,
             observation,

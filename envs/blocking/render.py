@@ -13,8 +13,16 @@ from numpy.typing import NDArray
 from makespan.envs.blocking.instance import BlockingInstance
 from makespan.envs.blocking.solution import BlockingSolution
 from makespan.envs.core.family import BestKnown
-from makespan.envs.core.gantt import DPI, INK, gap_sentence, without_date, write_titles
-from makespan.envs.jobshop.render import BAR_HEIGHT, Bars, chart, job_colours, pixels_of
+from makespan.envs.core.gantt import (
+    INK,
+    chart_width,
+    gap_sentence,
+    own_style,
+    pixels_of,
+    save,
+    write_titles,
+)
+from makespan.envs.jobshop.render import BAR_HEIGHT, Bars, chart, job_colours
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,14 +38,9 @@ def draw(
     best_known: BestKnown | None = None,
 ) -> None:
     """Draw a schedule into a picture file, see :func:`makespan.envs.jobshop.render.draw`."""
-    from matplotlib import rc_context, style
-
     columns = {name: getattr(solution, name) for name in solution.columns()}
-    busiest = int(np.bincount(solution.machines, minlength=1).max())
-    width = float(np.clip(7 + 0.2 * busiest, 9, 27))
-    headline = [f"{instance.name} ({instance.num_jobs} jobs, {instance.num_machines} machines)"]
-    headline += [policy] if policy else []
-    with style.context("default"), rc_context({"svg.hashsalt": "makespan"}):
+    width = chart_width(solution.machines, 0.2)
+    with own_style():
         figure = _figure(columns, instance.num_jobs, instance.num_machines, width, lower_bound)
         axes = figure.axes[0]
         for machine, shutdowns in enumerate(instance.shutdowns):
@@ -53,11 +56,12 @@ def draw(
             )
         write_titles(
             figure,
-            ", ".join(headline),
+            f"{instance.name} ({instance.num_jobs} jobs, {instance.num_machines} machines)",
             gap_sentence(solution.makespan, lower_bound, best_known)
             + "; paler: done, but blocking; hatched: machine down",
+            policy,
         )
-        figure.savefig(path, dpi=DPI, metadata=without_date(path))
+        save(figure, path)
 
 
 def rgb_array(
@@ -68,9 +72,7 @@ def rgb_array(
     lower_bound: float | None = None,
 ) -> NDArray[np.uint8]:
     """A complete or partial schedule as (height, width, 3) pixels."""
-    from matplotlib import style
-
-    with style.context("default"):
+    with own_style():
         figure = _figure(scheduled, num_jobs, num_machines, 10, lower_bound)
         write_titles(figure, "", f"{len(scheduled['jobs'])} operations begun")
         return pixels_of(figure)

@@ -8,7 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from makespan.envs.core.errors import UsageError
+from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
 from makespan.envs.core.instance import Instance
 from makespan.envs.core.observation import Observation
 from makespan.envs.core.problem import Problem
@@ -61,6 +61,12 @@ class CompiledProblem(Problem[InstanceT]):
                 return f"{instance.name}: {found} {what}, the problem was made for {limit}"
         return None
 
+    def check_fits(self, instance: InstanceT) -> None:
+        """Raise InstanceError when the instance is too large."""
+        problem = self.fits(instance)
+        if problem is not None:
+            raise InstanceError(problem)
+
     def step(
         self,
         state: Any,
@@ -104,6 +110,13 @@ class CompiledProblem(Problem[InstanceT]):
             np.zeros(1, dtype=np.bool_),
             *self.constants,
         )
+
+
+def mode_index(option: str, mode: str, modes: Sequence[str]) -> int:
+    """The number by which a kernel knows a mode; raises UnknownNameError for none of ``modes``."""
+    if mode not in modes:
+        raise UnknownNameError(f"{option} mode", mode, modes)
+    return modes.index(mode)
 
 
 def entry_point(kernel: Any, *arguments: Any) -> Callable[..., Any]:

@@ -1,5 +1,6 @@
 """Any problem as a single Gymnasium environment: a batch of one."""
 
+from collections.abc import Mapping
 from typing import Any, Generic, Literal, TypeVar
 
 import gymnasium
@@ -29,6 +30,14 @@ def check_modes(observation: str, illegal_action: str, render_mode: str | None) 
         raise UnknownNameError("illegal-action mode", illegal_action, ILLEGAL_ACTION_MODES)
     if render_mode not in (None, *RENDER_MODES):
         raise UnknownNameError("render mode", render_mode, RENDER_MODES)
+
+
+def reset_option(options: Mapping[str, Any] | None, name: str) -> Any:
+    """The one option that a reset takes, or None; raises UnknownNameError for another."""
+    for given in options or {}:
+        if given != name:
+            raise UnknownNameError("option of reset", given, [name])
+    return (options or {}).get(name)
 
 
 class SchedulingEnv(gymnasium.Env[dict[str, NDArray[Any]], np.int64], Generic[InstanceT]):
@@ -101,9 +110,12 @@ class SchedulingEnv(gymnasium.Env[dict[str, NDArray[Any]], np.int64], Generic[In
         Args:
             seed: of the generator of instances.
             options: ``{"instance": instance}`` plays that instance instead of a sampled one.
+
+        Raises:
+            UnknownNameError: for another option.
         """
         super().reset(seed=seed)
-        given = (options or {}).get("instance")
+        given = reset_option(options, "instance")
         instance = self.generator.sample(self.np_random) if given is None else given
         self.problem.load(self._state, self._observation, 0, instance)
         self.instance = instance

@@ -5,11 +5,13 @@ import io
 import json
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from makespan.envs.core.errors import UsageError
+from makespan.envs.core.errors import InvalidSolutionError, UsageError
+
+SolutionT = TypeVar("SolutionT")
 
 #: Largest file that is read, in bytes; the largest published instances are far smaller.
 MAX_FILE_SIZE = 32 * 2**20
@@ -73,6 +75,32 @@ def csv_rows(text: str, error: Callable[[str], Exception]) -> list[list[str]]:
         return list(reader)
     except csv.Error as cause:  # a carriage return alone, a cell of more than 128 kB
         raise error(f"line {reader.line_num}: not CSV: {cause}") from None
+
+
+def read_json_solution(path: str | Path, from_dict: Callable[[Any], SolutionT]) -> SolutionT:
+    """The solution in a JSON file; it is not checked against an instance.
+
+    Raises:
+        InvalidSolutionError: naming the file and the field at fault.
+    """
+    path = Path(path)
+
+    def broken(message: str) -> InvalidSolutionError:
+        return InvalidSolutionError([message])
+
+    text = read_text(path, broken)
+    try:
+        return from_dict(parse_json(text, broken))
+    except InvalidSolutionError as error:
+        raise broken(f"{path}: {'; '.join(error.violations)}") from None
+
+
+def write_all(stem: Path, contents: Mapping[str, str]) -> list[Path]:
+    """Write a file for each suffix behind ``stem``, see :func:`write_atomically`; returns them."""
+    paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in contents]
+    for path, text in zip(paths, contents.values(), strict=True):
+        write_atomically(path, text)
+    return paths
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from types import ModuleType
+from typing import NamedTuple, Self
 
 import numpy as np
 from gymnasium import spaces
@@ -64,6 +65,31 @@ class ObservationSpec:
     candidate_roles: tuple[str, ...]
     global_features: tuple[str, ...]
     static_keys: tuple[str, ...] = ("nodes", "node_type", "edges", "edge_type", "edge_features")
+
+    @classmethod
+    def of_kernel(
+        cls,
+        kernel: ModuleType,
+        *,
+        max_nodes: int,
+        max_edges: int,
+        max_candidates: int,
+        more_features: tuple[str, ...] = (),
+    ) -> Self:
+        """With the names that the kernel's module has, and ``more_features`` of candidates."""
+        return cls(
+            max_nodes,
+            max_edges,
+            max_candidates,
+            node_types=kernel.NODE_TYPES,
+            edge_types=kernel.EDGE_TYPES,
+            node_features=kernel.NODE_FEATURES,
+            node_state_features=kernel.NODE_STATE_FEATURES,
+            edge_features=kernel.EDGE_FEATURES,
+            candidate_features=kernel.CANDIDATE_FEATURES + more_features,
+            candidate_roles=kernel.CANDIDATE_ROLES,
+            global_features=kernel.GLOBAL_FEATURES,
+        )
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:

@@ -9,7 +9,13 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from makespan.envs.core.env import RENDER_MODES, IllegalAction, ObservationMode, check_modes
+from makespan.envs.core.env import (
+    RENDER_MODES,
+    IllegalAction,
+    ObservationMode,
+    check_modes,
+    reset_option,
+)
 from makespan.envs.core.errors import IllegalActionError, UsageError
 from makespan.envs.core.problem import Generator, Problem
 
@@ -99,8 +105,9 @@ class SchedulingVectorEnv(VectorEnv[Arrays, NDArray[np.int64], NDArray[Any]]):
 
         Raises:
             UsageError: for a mask or a list of seeds of the wrong form.
+            UnknownNameError: for another option.
         """
-        rows = self._rows_to_reset((options or {}).get("reset_mask"))
+        rows = self._rows_to_reset(reset_option(options, "reset_mask"))
         seeds = self._row_seeds(seed)
         for row in rows:
             if seeds[row] is not None or self._generators[row] is None:

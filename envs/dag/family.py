@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from makespan.envs.core.entry_points import EntryPoints, load_instances
 from makespan.envs.core.family import Family
@@ -25,12 +24,6 @@ def load(source: InstanceSource) -> list[TaskGraphInstance]:
     from makespan.envs.dag.suites import load_instance
 
     return load_instances(source, TaskGraphInstance, read_instance, load_instance)
-
-
-def _draw(instance: Any, solution: Any, path: Path, **options: Any) -> None:
-    from makespan.envs.dag.render import draw  # matplotlib takes a second to import
-
-    draw(instance, solution, path, **options)
 
 
 def make_problem(
@@ -56,6 +49,7 @@ def make_family() -> Family:
         schedule_length_ratio,
     )
     from makespan.envs.dag.formats import read_instance, write_solution
+    from makespan.envs.dag.render import draw
     from makespan.envs.dag.suites import SUITES
 
     return Family(
@@ -72,7 +66,7 @@ def make_family() -> Family:
         write_solution=write_solution,
         best_known=best_known,
         lower_bound=lower_bound,
-        draw=_draw,
+        draw=draw,
         policies=POLICIES,
         solvers=SOLVERS,
         metrics={"SLR": schedule_length_ratio, "longest span": longest_span},

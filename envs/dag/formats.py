@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
-from makespan.envs.core.files import csv_rows, parse_json, read_text, write_atomically
+from makespan.envs.core.files import csv_rows, parse_json, read_text, write_all, write_atomically
 from makespan.envs.dag.instance import MAX_TOTAL, MAX_VOLUME, TaskGraphInstance
 from makespan.envs.dag.pipeline import PipelineInstance
 from makespan.envs.dag.render import chrome_trace
@@ -131,12 +131,7 @@ def write_solution(
         "csv": solution.to_named_frame(instance).to_csv(index=False, lineterminator="\n"),
         "trace.json": json.dumps(chrome_trace(instance, solution)) + "\n",
     }
-    written = []
-    for suffix, text in contents.items():
-        path = stem.with_name(f"{stem.name}.{suffix}")
-        write_atomically(path, text)
-        written.append(path)
-    return written
+    return write_all(stem, contents)
 
 
 def _parse_json(text: str, name: str) -> TaskGraphInstance:

@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from makespan.envs.core.compiled import CompiledProblem
-from makespan.envs.core.errors import InstanceError, UnknownNameError
+from makespan.envs.core.compiled import CompiledProblem, mode_index
+from makespan.envs.core.errors import UnknownNameError
 from makespan.envs.core.observation import Observation, ObservationSpec
 from makespan.envs.dag import kernel
 from makespan.envs.dag.bounds import lower_bound
@@ -40,30 +40,24 @@ class DagProblem(CompiledProblem[TaskGraphInstance]):
     parallel_rows: ClassVar[int] = 256
 
     def __init__(self, largest: Sizes, **options: str) -> None:
-        for option, value in options.items():
+        for option in options:
             if option not in OPTIONS:
                 raise UnknownNameError("option", option, OPTIONS)
-            if value not in OPTIONS[option]:
-                raise UnknownNameError(f"{option} mode", value, OPTIONS[option])
         self.largest = largest
         self._options = {name: options.get(name, values[0]) for name, values in OPTIONS.items()}
-        self.constants = tuple(OPTIONS[name].index(value) for name, value in self._options.items())
+        self.constants = tuple(
+            mode_index(name, value, OPTIONS[name]) for name, value in self._options.items()
+        )
         tasks, processors, edges, _ = largest
         width = processors if self._options["actions"] == "task-processor" else 1
         extra = kernel.LOOKAHEAD_FEATURES if self._options["lookahead"] != "none" else ()
-        self.spec = ObservationSpec(
+        self.spec = ObservationSpec.of_kernel(
+            kernel,
             max_nodes=tasks + processors + 1,
             max_edges=edges + tasks * processors,
             max_candidates=min(tasks, kernel.WINDOW) * width
             + (self._options["dispatch"] == "skip"),
-            node_types=kernel.NODE_TYPES,
-            edge_types=kernel.EDGE_TYPES,
-            node_features=kernel.NODE_FEATURES,
-            node_state_features=kernel.NODE_STATE_FEATURES,
-            edge_features=kernel.EDGE_FEATURES,
-            candidate_features=kernel.CANDIDATE_FEATURES + extra,
-            candidate_roles=kernel.CANDIDATE_ROLES,
-            global_features=kernel.GLOBAL_FEATURES,
+            more_features=extra,
         )
 
     def options(self) -> dict[str, Any]:
@@ -108,9 +102,7 @@ class DagProblem(CompiledProblem[TaskGraphInstance]):
         self, state: State, observation: Observation, row: int, instance: TaskGraphInstance
     ) -> None:
         """Put ``instance`` into ``row``; raises InstanceError when it is too large."""
-        problem = self.fits(instance)
-        if problem is not None:
-            raise InstanceError(problem)
+        self.check_fits(instance)
         kernel.load_row(
             state,
             observation,

@@ -18,9 +18,13 @@ from makespan.envs.core.gantt import (
     INK,
     LABEL_SIZES,
     PALE,
+    chart_width,
     draw_bounds,
     gap_sentence,
-    without_date,
+    known_bound,
+    own_style,
+    pixels_of,
+    save,
     write_titles,
 )
 from makespan.envs.core.trace import ChromeTrace
@@ -58,27 +62,18 @@ def draw(
         lower_bound: on the makespan; drawn as a line.
         best_known: the title states the gap to its upper bound, else the gap to ``lower_bound``.
     """
-    from matplotlib import rc_context, style
-
-    if best_known is not None:
-        lower_bound = max(best_known.lower_bound, lower_bound or 0)
-    columns = {
-        "tasks": solution.tasks,
-        "processors": solution.processors,
-        "starts": solution.starts,
-        "ends": solution.ends,
-    }
-    busiest = int(np.bincount(solution.processors, minlength=1).max())
-    width = float(np.clip(7 + 0.3 * busiest, 9, 27))
+    lower_bound = known_bound(lower_bound, best_known)
+    columns = {name: getattr(solution, name) for name in solution.columns()}
+    width = chart_width(solution.processors, 0.3)
     title = f"{instance.name} ({instance.num_tasks} tasks, {instance.num_processors} processors)"
-    with style.context("default"), rc_context({"svg.hashsalt": "makespan"}):
+    with own_style():
         figure, axes = _figure(
             columns, instance.processors, _levels(instance), instance.tasks, width, lower_bound
         )
         shown = _draw_communication(axes, instance, solution)
         sentence = gap_sentence(solution.makespan, lower_bound, best_known)
-        write_titles(figure, title + (f", {policy}" if policy else ""), sentence + shown)
-        figure.savefig(path, dpi=DPI, metadata=without_date(path))
+        write_titles(figure, title, sentence + shown, policy)
+        save(figure, path)
 
 
 def rgb_array(
@@ -98,18 +93,12 @@ def rgb_array(
     Returns:
         (height, width, 3) uint8; the size depends on the number of processors alone.
     """
-    from matplotlib import style
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
     names = tuple(f"p{p}" for p in range(num_processors))
     tasks = tuple(map(str, range(num_tasks)))
-    with style.context("default"):
+    with own_style():
         figure, _ = _figure(scheduled, names, np.zeros(num_tasks), tasks, 10, lower_bound)
         write_titles(figure, "", f"{len(scheduled['tasks'])} of {num_tasks} tasks scheduled")
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        pixels = np.asarray(canvas.buffer_rgba())
-        return pixels[..., :3].copy()
+        return pixels_of(figure)
 
 
 def chrome_trace(instance: TaskGraphInstance, solution: TaskGraphSolution) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """The improvement of job-shop schedules: its environment, and its record for the command lines."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from makespan.envs.core.entry_points import EntryPoints
@@ -26,17 +25,12 @@ _ENTRY = EntryPoints(jobshop.load, JobShopGenerator, make_problem, OPTIONS, _SIZ
 make_env, make_vector_env = _ENTRY.make_env, _ENTRY.make_vector_env
 
 
-def _draw(instance: Any, solution: Any, path: Path, **options: Any) -> None:
-    from makespan.envs.jobshop.render import draw  # matplotlib takes a second to import
-
-    draw(instance, solution, path, **options)
-
-
 def make_family() -> Family:
     """The record of the improvement family: instances, files and bounds are the job shop's."""
     from makespan.baselines.improve import POLICIES, SOLVERS
     from makespan.envs.jobshop.bounds import best_known, lower_bound
     from makespan.envs.jobshop.formats import read_instance, write_solution
+    from makespan.envs.jobshop.render import draw
     from makespan.envs.jobshop.suites import SUITES
 
     return Family(
@@ -50,7 +44,7 @@ def make_family() -> Family:
         write_solution=write_solution,
         best_known=best_known,
         lower_bound=lower_bound,
-        draw=_draw,
+        draw=draw,
         policies=POLICIES,
         solvers=SOLVERS,
     )

@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from makespan.envs.core.compiled import CompiledProblem
-from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
+from makespan.envs.core.compiled import CompiledProblem, mode_index
+from makespan.envs.core.errors import UsageError
 from makespan.envs.core.observation import Observation, ObservationSpec
 from makespan.envs.improve import kernel
 from makespan.envs.improve.kernel import State
@@ -53,10 +53,6 @@ class ImproveProblem(CompiledProblem[JobShopInstance]):
         neighbourhood: str = "n5",
         tabu: str = "none",
     ) -> None:
-        if neighbourhood not in kernel.NEIGHBOURHOODS:
-            raise UnknownNameError("neighbourhood", neighbourhood, kernel.NEIGHBOURHOODS)
-        if tabu not in kernel.TABU_MODES:
-            raise UnknownNameError("tabu mode", tabu, kernel.TABU_MODES)
         if not str(moves).isdecimal() or not 1 <= int(moves) <= MAX_MOVES:
             raise UsageError(f"moves: found {moves!r}, expected an integer from 1 to {MAX_MOVES}")
         if largest.alternatives > 1:
@@ -71,21 +67,14 @@ class ImproveProblem(CompiledProblem[JobShopInstance]):
         self.tabu = tabu
         self.constants = (
             self.moves,
-            kernel.NEIGHBOURHOODS.index(neighbourhood),
-            kernel.TABU_MODES.index(tabu),
+            mode_index("neighbourhood", neighbourhood, kernel.NEIGHBOURHOODS),
+            mode_index("tabu", tabu, kernel.TABU_MODES),
         )
-        self.spec = ObservationSpec(
+        self.spec = ObservationSpec.of_kernel(
+            kernel,
             max_nodes=largest.operations + largest.machines,
             max_edges=2 * largest.operations,
             max_candidates=min(2 * largest.operations, kernel.MAX_CANDIDATES),
-            node_types=kernel.NODE_TYPES,
-            edge_types=kernel.EDGE_TYPES,
-            node_features=kernel.NODE_FEATURES,
-            node_state_features=kernel.NODE_STATE_FEATURES,
-            edge_features=kernel.EDGE_FEATURES,
-            candidate_features=kernel.CANDIDATE_FEATURES,
-            candidate_roles=kernel.CANDIDATE_ROLES,
-            global_features=kernel.GLOBAL_FEATURES,
         )
 
     def options(self) -> dict[str, Any]:
@@ -159,9 +148,7 @@ class ImproveProblem(CompiledProblem[JobShopInstance]):
         Raises:
             InstanceError: when it is too large.
         """
-        problem = self.fits(instance)
-        if problem is not None:
-            raise InstanceError(problem)
+        self.check_fits(instance)
         kernel.load_row(
             state,
             observation,

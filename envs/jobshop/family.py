@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from makespan.envs.core.entry_points import EntryPoints, load_instances
 from makespan.envs.core.family import Family
@@ -25,12 +24,6 @@ def load(source: InstanceSource) -> list[JobShopInstance]:
     from makespan.envs.jobshop.suites import load_instance
 
     return load_instances(source, JobShopInstance, read_instance, load_instance)
-
-
-def _draw(instance: Any, solution: Any, path: Path, **options: Any) -> None:
-    from makespan.envs.jobshop.render import draw  # matplotlib takes a second to import
-
-    draw(instance, solution, path, **options)
 
 
 def make_problem(
@@ -61,6 +54,7 @@ def make_family() -> Family:
     from makespan.baselines.jobshop import POLICIES, SOLVERS
     from makespan.envs.jobshop.bounds import best_known, lower_bound
     from makespan.envs.jobshop.formats import read_instance, write_solution
+    from makespan.envs.jobshop.render import draw
     from makespan.envs.jobshop.suites import SUITES
 
     return Family(
@@ -77,7 +71,7 @@ def make_family() -> Family:
         write_solution=write_solution,
         best_known=best_known,
         lower_bound=lower_bound,
-        draw=_draw,
+        draw=draw,
         policies=POLICIES,
         solvers=SOLVERS,
     )

@@ -24,8 +24,14 @@ from types import MappingProxyType
 
 import numpy as np
 
-from makespan.envs.core.errors import InstanceError, InvalidSolutionError, UnknownNameError
-from makespan.envs.core.files import parse_json, read_text, write_atomically
+from makespan.envs.core.errors import InstanceError, UnknownNameError
+from makespan.envs.core.files import (
+    parse_json,
+    read_json_solution,
+    read_text,
+    write_all,
+    write_atomically,
+)
 from makespan.envs.jobshop.instance import MAX_MACHINES, MAX_TOTAL_DURATION, JobShopInstance
 from makespan.envs.jobshop.solution import JobShopSolution
 
@@ -115,12 +121,7 @@ def write_solution(instance: JobShopInstance, solution: JobShopSolution, stem: P
         "json": json.dumps({"instance": instance.name, **solution.to_dict()}, indent=1) + "\n",
         "csv": solution.to_frame().to_csv(index=False, lineterminator="\n"),
     }
-    written = []
-    for suffix, text in contents.items():
-        path = stem.with_name(f"{stem.name}.{suffix}")
-        write_atomically(path, text)
-        written.append(path)
-    return written
+    return write_all(stem, contents)
 
 
 def read_solution(path: str | Path) -> JobShopSolution:
@@ -129,18 +130,7 @@ def read_solution(path: str | Path) -> JobShopSolution:
     Raises:
         InvalidSolutionError: naming the file and the field at fault.
     """
-    path = Path(path)
-    data = parse_json(
-        read_text(path, _broken_solution), lambda message: _broken_solution(f"{path}: {message}")
-    )
-    try:
-        return JobShopSolution.from_dict(data)
-    except InvalidSolutionError as error:
-        raise _broken_solution(f"{path}: {'; '.join(error.violations)}") from None
-
-
-def _broken_solution(message: str) -> InvalidSolutionError:
-    return InvalidSolutionError([message])
+    return read_json_solution(path, JobShopSolution.from_dict)
 
 
 @dataclass(frozen=True)

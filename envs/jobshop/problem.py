@@ -5,8 +5,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from makespan.envs.core.compiled import CompiledProblem
-from makespan.envs.core.errors import InstanceError, UnknownNameError
+from makespan.envs.core.compiled import CompiledProblem, mode_index
 from makespan.envs.core.observation import Observation, ObservationSpec
 from makespan.envs.jobshop import kernel
 from makespan.envs.jobshop.instance import JobShopInstance, Sizes
@@ -33,31 +32,21 @@ class JobShopProblem(CompiledProblem[JobShopInstance]):
     parallel_rows: ClassVar[int] = 256
 
     def __init__(self, largest: Sizes, decode: str = "active", lookahead: str = "none") -> None:
-        if decode not in kernel.DECODE_MODES:
-            raise UnknownNameError("decode mode", decode, kernel.DECODE_MODES)
-        if lookahead not in kernel.LOOKAHEAD_MODES:
-            raise UnknownNameError("lookahead mode", lookahead, kernel.LOOKAHEAD_MODES)
         self.largest = largest
         self.decode = decode
         self.lookahead = lookahead
         self.constants = (
             largest.alternatives,
-            kernel.DECODE_MODES.index(decode),
-            kernel.LOOKAHEAD_MODES.index(lookahead),
+            mode_index("decode", decode, kernel.DECODE_MODES),
+            mode_index("lookahead", lookahead, kernel.LOOKAHEAD_MODES),
         )
         extra = () if lookahead == "none" else kernel.LOOKAHEAD_FEATURES
-        self.spec = ObservationSpec(
+        self.spec = ObservationSpec.of_kernel(
+            kernel,
             max_nodes=largest.operations + largest.jobs + largest.machines,
             max_edges=largest.operations * (2 + largest.alternatives),
             max_candidates=largest.jobs * largest.alternatives,
-            node_types=kernel.NODE_TYPES,
-            edge_types=kernel.EDGE_TYPES,
-            node_features=kernel.NODE_FEATURES,
-            node_state_features=kernel.NODE_STATE_FEATURES,
-            edge_features=kernel.EDGE_FEATURES,
-            candidate_features=kernel.CANDIDATE_FEATURES + extra,
-            candidate_roles=kernel.CANDIDATE_ROLES,
-            global_features=kernel.GLOBAL_FEATURES,
+            more_features=extra,
         )
 
     def options(self) -> dict[str, Any]:
@@ -126,9 +115,7 @@ class JobShopProblem(CompiledProblem[JobShopInstance]):
         self, state: State, observation: Observation, row: int, instance: JobShopInstance
     ) -> None:
         """Put ``instance`` into ``row``; raises InstanceError when it is too large."""
-        problem = self.fits(instance)
-        if problem is not None:
-            raise InstanceError(problem)
+        self.check_fits(instance)
         kernel.load_row(
             state,
             observation,

@@ -19,9 +19,13 @@ from makespan.envs.core.gantt import (
     INK,
     LABEL_SIZES,
     PALE,
+    chart_width,
     draw_bounds,
     gap_sentence,
-    without_date,
+    known_bound,
+    own_style,
+    pixels_of,
+    save,
     write_titles,
 )
 from makespan.envs.jobshop.instance import JobShopInstance
@@ -79,22 +83,16 @@ def draw(
         lower_bound: on the makespan; drawn as a line.
         best_known: the title states the gap to its upper bound, else the gap to ``lower_bound``.
     """
-    from matplotlib import rc_context, style
-
     columns = (solution.jobs, solution.machines, solution.starts, solution.ends)
     bars = Bars(*columns, instance.num_jobs, instance.num_machines)
-    if best_known is not None:
-        lower_bound = max(best_known.lower_bound, lower_bound or 0)
-    busiest = int(np.bincount(bars.machines, minlength=1).max())
-    width = float(np.clip(7 + 0.2 * busiest, 9, 27))
-    headline = [f"{instance.name} ({instance.num_jobs} jobs, {instance.num_machines} machines)"]
-    headline += [policy] if policy else []
-    with style.context("default"), rc_context({"svg.hashsalt": "makespan"}):
+    lower_bound = known_bound(lower_bound, best_known)
+    width = chart_width(bars.machines, 0.2)
+    title = f"{instance.name} ({instance.num_jobs} jobs, {instance.num_machines} machines)"
+    with own_style():
         figure = chart(bars, width, lower_bound, horizon=None)
-        write_titles(
-            figure, ", ".join(headline), gap_sentence(bars.makespan, lower_bound, best_known)
-        )
-        figure.savefig(path, dpi=DPI, metadata=without_date(path))
+        sentence = gap_sentence(bars.makespan, lower_bound, best_known)
+        write_titles(figure, title, sentence, policy)
+        save(figure, path)
 
 
 def rgb_array(
@@ -119,23 +117,12 @@ def rgb_array(
     Returns:
         (height, width, 3) uint8; the size depends on the number of machines alone.
     """
-    from matplotlib import style
-
     columns = {name: scheduled[name] for name in ("jobs", "machines", "starts", "ends")}
     bars = Bars(num_jobs=num_jobs, num_machines=num_machines, **columns)
-    with style.context("default"):
+    with own_style():
         figure = chart(bars, 10, lower_bound, horizon)
         write_titles(figure, title, f"{len(bars.jobs)} operations scheduled")
         return pixels_of(figure)
-
-
-def pixels_of(figure: "Figure") -> NDArray[np.uint8]:
-    """(height, width, 3) uint8."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def job_colours(num_jobs: int) -> NDArray[np.float64]:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from makespan.envs.core.entry_points import EntryPoints, load_instances
 from makespan.envs.core.family import Family, Source
@@ -44,12 +43,6 @@ def make_problem(
     return MemoryProblem(source.largest, **options)
 
 
-def _draw(instance: Any, solution: Any, path: Path, **options: Any) -> None:
-    from makespan.envs.memory.render import draw  # matplotlib takes a second to import
-
-    draw(instance, solution, path, **options)
-
-
 def _from_module(text: str, training: bool = False) -> list[MemoryInstance]:
     """Instances of ``package.module:factory``, ``...@hardware`` or ``...@hardware-percent``."""
     from makespan.envs.memory.suites import CAPACITY_SHARES, SUITE_HARDWARE, split_name
@@ -72,6 +65,7 @@ def make_family() -> Family:
     from makespan.baselines.memory import POLICIES, SOLVERS
     from makespan.envs.memory.bounds import best_known, lower_bound
     from makespan.envs.memory.formats import read_instance, write_solution
+    from makespan.envs.memory.render import draw
     from makespan.envs.memory.suites import SUITES
 
     return Family(
@@ -85,7 +79,7 @@ def make_family() -> Family:
         write_solution=write_solution,
         best_known=best_known,
         lower_bound=lower_bound,
-        draw=_draw,
+        draw=draw,
         policies=POLICIES,
         solvers=SOLVERS,
         metrics={

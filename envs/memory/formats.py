@@ -3,8 +3,14 @@
 import json
 from pathlib import Path
 
-from makespan.envs.core.errors import InstanceError, InvalidSolutionError, UnknownNameError
-from makespan.envs.core.files import parse_json, read_text, write_atomically
+from makespan.envs.core.errors import InstanceError, UnknownNameError
+from makespan.envs.core.files import (
+    parse_json,
+    read_json_solution,
+    read_text,
+    write_all,
+    write_atomically,
+)
 from makespan.envs.memory.instance import MemoryInstance
 from makespan.envs.memory.solution import MemoryPlan
 
@@ -56,12 +62,7 @@ def write_solution(instance: MemoryInstance, solution: MemoryPlan, stem: Path) -
         "json": json.dumps({"instance": instance.name, **figures, **solution.to_dict()}) + "\n",
         "csv": solution.to_frame(instance).to_csv(index=False, lineterminator="\n"),
     }
-    written = []
-    for suffix, text in contents.items():
-        path = stem.with_name(f"{stem.name}.{suffix}")
-        write_atomically(path, text)
-        written.append(path)
-    return written
+    return write_all(stem, contents)
 
 
 def read_solution(path: str | Path) -> MemoryPlan:
@@ -70,13 +71,4 @@ def read_solution(path: str | Path) -> MemoryPlan:
     Raises:
         InvalidSolutionError: naming the file and the field at fault.
     """
-    path = Path(path)
-
-    def broken(message: str) -> InvalidSolutionError:
-        return InvalidSolutionError([message])
-
-    data = parse_json(read_text(path, broken), lambda message: broken(f"{path}: {message}"))
-    try:
-        return MemoryPlan.from_dict(data)
-    except InvalidSolutionError as error:
-        raise broken(f"{path}: {'; '.join(error.violations)}") from None
+    return read_json_solution(path, MemoryPlan.from_dict)

@@ -5,8 +5,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from makespan.envs.core.compiled import CompiledProblem
-from makespan.envs.core.errors import InstanceError, UnknownNameError
+from makespan.envs.core.compiled import CompiledProblem, mode_index
 from makespan.envs.core.observation import Observation, ObservationSpec
 from makespan.envs.memory import kernel
 from makespan.envs.memory.instance import MemoryInstance, Sizes
@@ -55,25 +54,18 @@ class MemoryProblem(CompiledProblem[MemoryInstance]):
             "copy_start": copy_start,
             "strict": strict,
         }
-        for name, value in self._options.items():
-            if value not in OPTIONS[name]:
-                raise UnknownNameError(f"{name.replace('_', '-')} mode", value, OPTIONS[name])
-        index = {name: OPTIONS[name].index(value) for name, value in self._options.items()}
+        index = {
+            name: mode_index(name, value, OPTIONS[name]) for name, value in self._options.items()
+        }
         self.constants = ((index["placement"], index["strict"], index["lookahead"]),)
         self._lanes = 2 if index["lookahead"] else 1
         extra = kernel.LOOKAHEAD_FEATURES if index["lookahead"] else ()
-        self.spec = ObservationSpec(
+        self.spec = ObservationSpec.of_kernel(
+            kernel,
             max_nodes=largest.buffers + largest.instructions,
             max_edges=largest.accesses + largest.instructions,
             max_candidates=kernel.NUM_CANDIDATES[index["copy_start"]],
-            node_types=kernel.NODE_TYPES,
-            edge_types=kernel.EDGE_TYPES,
-            node_features=kernel.NODE_FEATURES,
-            node_state_features=kernel.NODE_STATE_FEATURES,
-            edge_features=kernel.EDGE_FEATURES,
-            candidate_features=kernel.CANDIDATE_FEATURES + extra,
-            candidate_roles=kernel.CANDIDATE_ROLES,
-            global_features=kernel.GLOBAL_FEATURES,
+            more_features=extra,
         )
 
     @staticmethod
@@ -118,9 +110,7 @@ class MemoryProblem(CompiledProblem[MemoryInstance]):
         self, state: State, observation: Observation, row: int, instance: MemoryInstance
     ) -> None:
         """Put ``instance`` into ``row``; raises InstanceError when it is too large."""
-        problem = self.fits(instance)
-        if problem is not None:
-            raise InstanceError(problem)
+        self.check_fits(instance)
         alignment = instance.alignment
         kernel.load_row(
             state,

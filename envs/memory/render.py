@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from makespan.envs.core.family import BestKnown
+from makespan.envs.core.gantt import DPI, INK, PALE, own_style, pixels_of, save
 from makespan.envs.memory.instance import MemoryInstance
 from makespan.envs.memory.solution import COPY, DROP, MemoryPlan
 
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, PALE, COPY_COLOUR, SAVED = "#1b1f24", "#f1f2f4", "#00687a", "#9c9ca1"
-DPI = 110
+COPY_COLOUR, SAVED = "#00687a", "#9c9ca1"
 
 
 @dataclass(frozen=True)
@@ -175,24 +175,16 @@ def draw_difference(
 
 def rgb_array(state: Any, row: int) -> NDArray[np.uint8]:
     """A game as far as it has been played as pixels, (height, width, 3) uint8."""
-    from matplotlib import style
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
     shown = chart_of_state(state, row)
-    with style.context("default"):
+    with own_style():
         figure = _figure([shown], [""], [f"{shown.decided} of {shown.instructions} instructions"])
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+        return pixels_of(figure)
 
 
 def _save(charts: list[Chart], titles: list[str], sentences: list[str], path: Path) -> None:
-    from matplotlib import rc_context, style
-
-    dateless = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-    with style.context("default"), rc_context({"svg.hashsalt": "makespan"}):
+    with own_style():
         figure = _figure(charts, titles, sentences)
-        figure.savefig(path, dpi=DPI, metadata=dateless.get(path.suffix))
+        save(figure, path)
 
 
 def _figure(charts: list[Chart], titles: list[str], sentences: list[str]) -> "Figure":

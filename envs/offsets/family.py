@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from makespan.envs.core.entry_points import EntryPoints, load_instances
 from makespan.envs.core.errors import UsageError
@@ -36,12 +35,6 @@ def load(source: InstanceSource, capacity: int | None = None) -> list[OffsetInst
     return [replace(one, capacity=capacity) for one in instances]
 
 
-def _draw(instance: Any, solution: Any, path: Path, **options: Any) -> None:
-    from makespan.envs.offsets.render import draw  # matplotlib takes a second to import
-
-    draw(instance, solution, path, **options)
-
-
 def make_problem(
     source: Sequence[OffsetInstance] | OffsetGenerator, decode: str = "active"
 ) -> OffsetProblem:
@@ -71,6 +64,7 @@ def make_family() -> Family:
     from makespan.baselines.offsets import POLICIES, SOLVERS
     from makespan.envs.offsets.bounds import best_known, lower_bound
     from makespan.envs.offsets.formats import read_instance, write_solution
+    from makespan.envs.offsets.render import draw
     from makespan.envs.offsets.suites import SUITES
 
     return Family(
@@ -84,7 +78,7 @@ def make_family() -> Family:
         write_solution=write_solution,
         best_known=best_known,
         lower_bound=lower_bound,
-        draw=_draw,
+        draw=draw,
         policies=POLICIES,
         solvers=SOLVERS,
         metrics={

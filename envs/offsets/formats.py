@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from makespan.envs.core.errors import InstanceError, InvalidSolutionError, UnknownNameError
-from makespan.envs.core.files import parse_json, read_text, write_atomically
+from makespan.envs.core.files import parse_json, read_text, write_all, write_atomically
 from makespan.envs.offsets.instance import MAX_VALUE, OffsetInstance
 from makespan.envs.offsets.solution import OffsetSolution
 
@@ -94,12 +94,7 @@ def write_solution(instance: OffsetInstance, solution: OffsetSolution, stem: Pat
         "json": json.dumps(data, indent=1) + "\n",
         "csv": _table(instance, solution.offsets),
     }
-    written = []
-    for suffix, text in contents.items():
-        path = stem.with_name(f"{stem.name}.{suffix}")
-        write_atomically(path, text)
-        written.append(path)
-    return written
+    return write_all(stem, contents)
 
 
 def read_solution(path: str | Path, instance: OffsetInstance) -> OffsetSolution:

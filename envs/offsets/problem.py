@@ -5,8 +5,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from makespan.envs.core.compiled import CompiledProblem
-from makespan.envs.core.errors import InstanceError, UnknownNameError
+from makespan.envs.core.compiled import CompiledProblem, mode_index
 from makespan.envs.core.observation import Observation, ObservationSpec
 from makespan.envs.offsets import kernel
 from makespan.envs.offsets.bounds import lower_bound
@@ -31,23 +30,14 @@ class OffsetProblem(CompiledProblem[OffsetInstance]):
     parallel_rows: ClassVar[int] = 256
 
     def __init__(self, largest: Sizes, decode: str = "active") -> None:
-        if decode not in kernel.DECODE_MODES:
-            raise UnknownNameError("decode mode", decode, kernel.DECODE_MODES)
         self.largest = largest
         self.decode = decode
-        self.constants = (kernel.DECODE_MODES.index(decode),)
-        self.spec = ObservationSpec(
+        self.constants = (mode_index("decode", decode, kernel.DECODE_MODES),)
+        self.spec = ObservationSpec.of_kernel(
+            kernel,
             max_nodes=largest.buffers + largest.sections,
             max_edges=3 * largest.buffers + largest.sections,
             max_candidates=largest.buffers,
-            node_types=kernel.NODE_TYPES,
-            edge_types=kernel.EDGE_TYPES,
-            node_features=kernel.NODE_FEATURES,
-            node_state_features=kernel.NODE_STATE_FEATURES,
-            edge_features=kernel.EDGE_FEATURES,
-            candidate_features=kernel.CANDIDATE_FEATURES,
-            candidate_roles=kernel.CANDIDATE_ROLES,
-            global_features=kernel.GLOBAL_FEATURES,
         )
 
     def options(self) -> dict[str, Any]:
@@ -72,9 +62,7 @@ class OffsetProblem(CompiledProblem[OffsetInstance]):
         self, state: State, observation: Observation, row: int, instance: OffsetInstance
     ) -> None:
         """Put ``instance`` into ``row``; raises InstanceError when it is too large."""
-        problem = self.fits(instance)
-        if problem is not None:
-            raise InstanceError(problem)
+        self.check_fits(instance)
         kernel.load_row(
             state,
             observation,

@@ -12,7 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from makespan.envs.core.family import BestKnown
-from makespan.envs.core.gantt import BOUND_COLOUR, DPI, INK, without_date, write_titles
+from makespan.envs.core.gantt import (
+    BOUND_COLOUR,
+    DPI,
+    INK,
+    own_style,
+    pixels_of,
+    save,
+    write_titles,
+)
 from makespan.envs.offsets.instance import OffsetInstance
 from makespan.envs.offsets.solution import OffsetSolution
 
@@ -48,18 +56,16 @@ def draw(
         lower_bound: on the objective, for the title; the largest load is drawn in any case.
         best_known: named in the title instead of ``lower_bound``.
     """
-    from matplotlib import rc_context, style
-
     peak = solution.peak(instance)
     reference = lower_bound if best_known is None else best_known.upper_bound
     gap = "" if not reference else f", {100 * (peak / reference - 1):.2f} % above {reference:,.0f}"
-    title = f"{instance.name} ({instance.num_buffers} buffers)" + (policy and f", {policy}")
+    title = f"{instance.name} ({instance.num_buffers} buffers)"
     subtitle = f"peak {peak:,} bytes{gap}; largest load {instance.max_load:,}"
     if instance.capacity:
         fits = "fits" if solution.fits(instance) else "does not fit"
         subtitle += f"; {fits} into {instance.capacity:,}"
     times = np.append(instance.section_starts, instance.upper.max())
-    with style.context("default"), rc_context({"svg.hashsalt": "makespan"}):
+    with own_style():
         figure, axes = _figure(11, 6.5)
         height = max(peak, instance.capacity, instance.max_load)
         _set_limits(axes, int(times[0]), int(times[-1]), height, "time")
@@ -74,8 +80,8 @@ def draw(
         )
         axes.stairs(instance.loads, times, color=LOAD_COLOUR, linewidth=1.4, label="load")
         _draw_levels(axes, peak, instance.max_load, instance.capacity)
-        write_titles(figure, title, subtitle)
-        figure.savefig(path, dpi=DPI, metadata=without_date(path))
+        write_titles(figure, title, subtitle, policy)
+        save(figure, path)
 
 
 def rgb_array(
@@ -98,12 +104,9 @@ def rgb_array(
     Returns:
         (height, width, 3) uint8, always of the same size.
     """
-    from matplotlib import style
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
     placed = np.flatnonzero(offset >= 0)
     peak = int((offset + size)[placed].max(initial=0))
-    with style.context("default"):
+    with own_style():
         figure, axes = _figure(9, 5)
         _set_limits(axes, 0, sections, max(peak, lower_bound), "section")
         _draw_rectangles(
@@ -118,9 +121,7 @@ def rgb_array(
         )
         _draw_levels(axes, peak, lower_bound, 0)
         write_titles(figure, "", f"{len(placed)} of {len(size)} buffers placed")
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+        return pixels_of(figure)
 
 
 def _figure(width: float, height: float) -> "tuple[Figure, Axes]":

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from makespan.envs.core.entry_points import EntryPoints, load_instances
 from makespan.envs.core.family import Family, Source
@@ -25,12 +24,6 @@ def load(source: InstanceSource) -> list[RoutingInstance]:
     from makespan.envs.routing.formats import read_instance
 
     return load_instances(source, RoutingInstance, read_instance, load_example)
-
-
-def _draw(instance: Any, solution: Any, path: Path, **options: Any) -> None:
-    from makespan.envs.routing.render import draw  # matplotlib takes a second to import
-
-    draw(instance, solution, path, **options)
 
 
 def make_problem(
@@ -61,6 +54,7 @@ def make_family() -> Family:
         write_solution,
     )
     from makespan.envs.routing.metrics import METRICS
+    from makespan.envs.routing.render import draw
     from makespan.envs.routing.suites import SUITES
 
     return Family(
@@ -74,7 +68,7 @@ def make_family() -> Family:
         write_solution=write_solution,
         best_known=lambda name: None,
         lower_bound=lower_bound,
-        draw=_draw,
+        draw=draw,
         policies=POLICIES,
         solvers=SOLVERS,
         metrics=METRICS,

@@ -31,11 +31,10 @@ from numpy.typing import NDArray
 
 from makespan.envs.core.errors import (
     InstanceError,
-    InvalidSolutionError,
     UnknownNameError,
     UsageError,
 )
-from makespan.envs.core.files import parse_json, read_text, write_atomically
+from makespan.envs.core.files import parse_json, read_json_solution, read_text, write_all
 from makespan.envs.routing.instance import Fleet, RoutingInstance
 from makespan.envs.routing.solution import RoutingSolution
 from makespan.envs.routing.workloads import PREFIX_TOKENS, predict
@@ -461,12 +460,7 @@ def write_solution(instance: RoutingInstance, solution: RoutingSolution, stem: P
         "json": json.dumps({"instance": instance.name, **solution.to_dict()}) + "\n",
         "csv": solution.to_frame().to_csv(index=False, lineterminator="\n"),
     }
-    written = []
-    for suffix, text in contents.items():
-        path = stem.with_name(f"{stem.name}.{suffix}")
-        write_atomically(path, text)
-        written.append(path)
-    return written
+    return write_all(stem, contents)
 
 
 def read_solution(path: str | Path) -> RoutingSolution:
@@ -475,13 +469,4 @@ def read_solution(path: str | Path) -> RoutingSolution:
     Raises:
         InvalidSolutionError: naming the file and the field at fault.
     """
-    path = Path(path)
-
-    def broken(message: str) -> InvalidSolutionError:
-        return InvalidSolutionError([f"{path}: {message}"])
-
-    data = parse_json(read_text(path, lambda m: InvalidSolutionError([m])), broken)
-    try:
-        return RoutingSolution.from_dict(data)
-    except InvalidSolutionError as error:
-        raise InvalidSolutionError([f"{path}: {line}" for line in error.violations]) from None
+    return read_json_solution(path, RoutingSolution.from_dict)

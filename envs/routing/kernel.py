@@ -1409,11 +1409,11 @@ def _mixing(state, row, r):
 @_inner
 def _shortfall(state, row, r):
     """What the mixing of replica ``r`` lacks to that of the best legal one."""
-    best = _mixing(state, row, r)
+    own = best = _mixing(state, row, r)
     for other in range(state.sizes[row, 1]):
-        if state.figures[row, other, V_LEGAL]:
+        if other != r and state.figures[row, other, V_LEGAL]:
             best = max(best, _mixing(state, row, other))
-    return best - _mixing(state, row, r)
+    return best - own
 
 
 @_inner

@@ -6,8 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from makespan.envs.core.compiled import CompiledProblem
-from makespan.envs.core.errors import InstanceError, UnknownNameError
+from makespan.envs.core.compiled import CompiledProblem, mode_index
 from makespan.envs.core.observation import Observation, ObservationSpec
 from makespan.envs.routing import kernel
 from makespan.envs.routing.bounds import latency_alone
@@ -28,7 +27,7 @@ class RoutingProblem(CompiledProblem[RoutingInstance]):
         reward: how the cost is spread over decisions, see :data:`kernel.REWARDS`.
 
     Raises:
-        UnknownNameError: for an unknown order or reward.
+        UnknownNameError: for an unknown mode.
     """
 
     name: ClassVar[str] = "routing"
@@ -36,26 +35,18 @@ class RoutingProblem(CompiledProblem[RoutingInstance]):
     parallel_rows: ClassVar[int] = 128
 
     def __init__(self, largest: Sizes, queue: str = "fcfs", reward: str = "integral") -> None:
-        if queue not in kernel.QUEUE_ORDERS:
-            raise UnknownNameError("queue order", queue, kernel.QUEUE_ORDERS)
-        if reward not in kernel.REWARDS:
-            raise UnknownNameError("reward", reward, kernel.REWARDS)
         self.largest = largest
         self.queue = queue
         self.reward = reward
-        self.constants = (kernel.QUEUE_ORDERS.index(queue), kernel.REWARDS.index(reward))
-        self.spec = ObservationSpec(
+        self.constants = (
+            mode_index("queue", queue, kernel.QUEUE_ORDERS),
+            mode_index("reward", reward, kernel.REWARDS),
+        )
+        self.spec = ObservationSpec.of_kernel(
+            kernel,
             max_nodes=2 + largest.replicas,
             max_edges=2 * largest.replicas,
             max_candidates=1 + largest.replicas,
-            node_types=kernel.NODE_TYPES,
-            edge_types=kernel.EDGE_TYPES,
-            node_features=kernel.NODE_FEATURES,
-            node_state_features=kernel.NODE_STATE_FEATURES,
-            edge_features=kernel.EDGE_FEATURES,
-            candidate_features=kernel.CANDIDATE_FEATURES,
-            candidate_roles=kernel.CANDIDATE_ROLES,
-            global_features=kernel.GLOBAL_FEATURES,
         )
 
     def options(self) -> dict[str, Any]:
@@ -110,9 +101,7 @@ class RoutingProblem(CompiledProblem[RoutingInstance]):
         self, state: State, observation: Observation, row: int, instance: RoutingInstance
     ) -> None:
         """Put ``instance`` into ``row``; raises InstanceError when it is too large."""
-        problem = self.fits(instance)
-        if problem is not None:
-            raise InstanceError(problem)
+        self.check_fits(instance)
         n, replicas = instance.num_requests, instance.num_replicas
         state.sizes[row] = (n, replicas, instance.sizes.clients, instance.sizes.prefixes)
         for field in ("arrival", *REQUEST_COLUMNS):

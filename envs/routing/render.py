@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from makespan.envs.core.family import BestKnown
+from makespan.envs.core.gantt import DPI, INK, own_style, pixels_of, save
 from makespan.envs.routing.instance import ROLES, RoutingInstance
 from makespan.envs.routing.replay import Iteration, replay
 from makespan.envs.routing.solution import RoutingSolution
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, BATCH, QUEUE, MEMORY = "#1b1f24", "#5790fc", "#f89c20", "#00687a"
-DPI = 110
+BATCH, QUEUE, MEMORY = "#5790fc", "#f89c20", "#00687a"
 WIDTH, PANEL = 10.0, 1.25  # inches
 
 
@@ -44,10 +44,8 @@ def draw(
         lower_bound: on the mean latency, for the title.
         best_known: not used: there are no published optima.
     """
-    from matplotlib import rc_context, style
-
     outcome = replay(instance, solution.decisions, solution.queue, detail=True)
-    with style.context("default"), rc_context({"svg.hashsalt": "makespan"}):
+    with own_style():
         figure, panels = _figure(instance.num_replicas)
         for r, axes in enumerate(panels):
             own = [it for it in outcome.iterations if it.replica == r]
@@ -63,8 +61,7 @@ def draw(
         text += f", {int(solution.preemptions.sum())} preemptions"
         figure.suptitle(text, x=0.06, ha="left", fontsize=9.5, color=INK)
         _legend(figure, {"batch": BATCH, "queue": QUEUE, "memory in use (right, %)": MEMORY})
-        metadata = {"Software": None} if path.suffix == ".png" else None
-        figure.savefig(path, dpi=DPI, metadata=metadata)
+        save(figure, path)
 
 
 def rgb_array(
@@ -85,10 +82,7 @@ def rgb_array(
     Returns:
         (height, width, 3) uint8; the size depends on the number of replicas alone.
     """
-    from matplotlib import style
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    with style.context("default"):
+    with own_style():
         figure, panels = _figure(num_replicas)
         for r, axes in enumerate(panels):
             here = np.flatnonzero(record["replica"] == r)
@@ -102,9 +96,7 @@ def rgb_array(
         text = f"{now:.2f} s: {done} of {len(arrival)} requests have ended"
         figure.suptitle(text, x=0.06, ha="left", fontsize=9.5, color=INK)
         _legend(figure, {"before the first token": QUEUE, "decoding": BATCH})
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+        return pixels_of(figure)
 
 
 def _title(size: float) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from makespan.envs.core.entry_points import EntryPoints, load_instances
 from makespan.envs.core.family import Family
@@ -25,12 +24,6 @@ def load(source: InstanceSource) -> list[StreamInstance]:
     from makespan.envs.soc.suites import load_instance
 
     return load_instances(source, StreamInstance, read_instance, load_instance)
-
-
-def _draw(instance: Any, solution: Any, path: Path, **options: Any) -> None:
-    from makespan.envs.soc.render import draw  # matplotlib takes a second to import
-
-    draw(instance, solution, path, **options)
 
 
 def make_problem(
@@ -56,6 +49,7 @@ def make_family() -> Family:
     from makespan.envs.soc.formats import read_instance, write_solution
     from makespan.envs.soc.metrics import METRICS
     from makespan.envs.soc.platform import PRESETS
+    from makespan.envs.soc.render import draw
     from makespan.envs.soc.suites import SUITES
 
     return Family(
@@ -73,7 +67,7 @@ def make_family() -> Family:
         write_solution=write_solution,
         best_known=lambda name: None,
         lower_bound=lower_bound,
-        draw=_draw,
+        draw=draw,
         policies=POLICIES,
         solvers=SOLVERS,
         metrics=METRICS,

@@ -9,8 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from makespan.envs.core.errors import InstanceError, InvalidSolutionError, MakespanError
-from makespan.envs.core.files import parse_json, read_text, write_atomically
+from makespan.envs.core.errors import InstanceError, MakespanError
+from makespan.envs.core.files import (
+    parse_json,
+    read_json_solution,
+    read_text,
+    write_all,
+    write_atomically,
+)
 from makespan.envs.soc.bounds import offered_load
 from makespan.envs.soc.generator import warn_if_unstable
 from makespan.envs.soc.instance import StreamInstance
@@ -65,12 +71,7 @@ def write_solution(instance: StreamInstance, solution: StreamSolution, stem: Pat
         "csv": solution.to_frame(instance).to_csv(index=False, lineterminator="\n"),
         "trace.json": json.dumps(chrome_trace(instance, solution)) + "\n",
     }
-    written = []
-    for suffix, content in contents.items():
-        path = stem.with_name(f"{stem.name}.{suffix}")
-        write_atomically(path, content)
-        written.append(path)
-    return written
+    return write_all(stem, contents)
 
 
 def read_solution(path: str | Path) -> StreamSolution:
@@ -79,13 +80,4 @@ def read_solution(path: str | Path) -> StreamSolution:
     Raises:
         InvalidSolutionError: naming the file and the field at fault.
     """
-    path = Path(path)
-
-    def broken(message: str) -> InvalidSolutionError:
-        return InvalidSolutionError([message])
-
-    data = parse_json(read_text(path, broken), lambda message: broken(f"{path}: {message}"))
-    try:
-        return StreamSolution.from_dict(data)
-    except InvalidSolutionError as error:
-        raise broken(f"{path}: {'; '.join(error.violations)}") from None
+    return read_json_solution(path, StreamSolution.from_dict)

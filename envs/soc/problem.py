@@ -5,8 +5,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from makespan.envs.core.compiled import CompiledProblem
-from makespan.envs.core.errors import InstanceError, UnknownNameError
+from makespan.envs.core.compiled import CompiledProblem, mode_index
 from makespan.envs.core.observation import Observation, ObservationSpec
 from makespan.envs.soc import kernel
 from makespan.envs.soc.bounds import upward_ranks
@@ -32,32 +31,21 @@ class StreamProblem(CompiledProblem[StreamInstance]):
     parallel_rows: ClassVar[int] = 64
 
     def __init__(self, largest: Sizes, binding: str = "late", processors: str = "distinct") -> None:
-        if binding not in kernel.BINDING_MODES:
-            raise UnknownNameError("binding mode", binding, kernel.BINDING_MODES)
-        if processors not in kernel.PROCESSOR_MODES:
-            raise UnknownNameError("processor mode", processors, kernel.PROCESSOR_MODES)
         self.largest = largest
         self.binding = binding
         self.processors = processors
         self.constants = (
-            kernel.BINDING_MODES.index(binding),
-            kernel.PROCESSOR_MODES.index(processors),
+            mode_index("binding", binding, kernel.BINDING_MODES),
+            mode_index("processors", processors, kernel.PROCESSOR_MODES),
         )
         choices = largest.clusters if processors == "distinct" else largest.processors
-        self.spec = ObservationSpec(
+        self.spec = ObservationSpec.of_kernel(
+            kernel,
             max_nodes=largest.tasks + largest.job_types + largest.clusters + 1,
             max_edges=largest.edges + largest.tasks * (1 + largest.clusters),
             # a task is listed with all its processors or not at all
             max_candidates=2
             + max(choices, min(kernel.MAX_CANDIDATES - 2, largest.jobs * largest.width * choices)),
-            node_types=kernel.NODE_TYPES,
-            edge_types=kernel.EDGE_TYPES,
-            node_features=kernel.NODE_FEATURES,
-            node_state_features=kernel.NODE_STATE_FEATURES,
-            edge_features=kernel.EDGE_FEATURES,
-            candidate_features=kernel.CANDIDATE_FEATURES,
-            candidate_roles=kernel.CANDIDATE_ROLES,
-            global_features=kernel.GLOBAL_FEATURES,
         )
 
     def options(self) -> dict[str, Any]:
@@ -106,9 +94,7 @@ class StreamProblem(CompiledProblem[StreamInstance]):
         self, state: State, observation: Observation, row: int, instance: StreamInstance
     ) -> None:
         """Put ``instance`` into ``row``; raises InstanceError when it is too large."""
-        problem = self.fits(instance)
-        if problem is not None:
-            raise InstanceError(problem)
+        self.check_fits(instance)
         platform, entering = instance.platform, instance.entering
         sizes = np.array(
             [

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from makespan.envs.core.family import BestKnown
-from makespan.envs.core.gantt import DPI, INK, PALE, without_date, write_titles
+from makespan.envs.core.gantt import DPI, INK, PALE, own_style, pixels_of, save, write_titles
 from makespan.envs.core.trace import ChromeTrace
 from makespan.envs.soc.instance import StreamInstance
 from makespan.envs.soc.solution import StreamSolution
@@ -48,20 +48,17 @@ def draw(
         lower_bound: on the mean latency, for the title.
         best_known: not used: there are no published bounds.
     """
-    from matplotlib import rc_context, style
-
     shown = solution.jobs < MAX_JOBS
     columns = {
         name: getattr(solution, name)[shown]
         for name in ("jobs", "tasks", "processors", "starts", "ends")
     }
-    title = f"{instance.name}, {policy}" if policy else instance.name
     sentence = f"mean latency {solution.objective(instance):.1f} us"
     if lower_bound:
         sentence += f", lower bound {lower_bound:.1f} us"
     if instance.num_jobs > MAX_JOBS:
         sentence += f"; the first {MAX_JOBS} of {instance.num_jobs} jobs"
-    with style.context("default"), rc_context({"svg.hashsalt": "makespan"}):
+    with own_style():
         figure, axes = _figure(
             columns,
             instance.types[columns["jobs"]],
@@ -70,8 +67,8 @@ def draw(
             width=20,
         )
         _draw_transfers(axes, columns, instance)
-        write_titles(figure, title, sentence)
-        figure.savefig(path, dpi=DPI, metadata=without_date(path))
+        write_titles(figure, instance.name, sentence, policy)
+        save(figure, path)
 
 
 def rgb_array(
@@ -92,18 +89,12 @@ def rgb_array(
     Returns:
         (height, width, 3) uint8; the size depends on the number of processors alone.
     """
-    from matplotlib import style
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
     processors = tuple(f"p{p}" for p in range(num_processors))
     names = tuple(f"type {j}" for j in range(num_types))
-    with style.context("default"):
+    with own_style():
         figure, _ = _figure(scheduled, types, processors, names, width=10)
         write_titles(figure, "", f"{len(types)} tasks started")
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        pixels = np.asarray(canvas.buffer_rgba())
-        return pixels[..., :3].copy()
+        return pixels_of(figure)
 
 
 def chrome_trace(instance: StreamInstance, solution: StreamSolution) -> dict[str, Any]:

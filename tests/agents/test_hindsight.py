@@ -18,11 +18,22 @@ from makespan.envs.jobshop.generator import JobShopGenerator
 from makespan.models.policy import GraphPolicy, PolicyConfig
 
 
-def job_shop(kind: type[Trainer], folder: Path, run: RunConfig) -> Trainer:
-    policy, ppo = PolicyConfig(hidden=16, heads=2), PPOConfig(instances=2, replicas=3, minibatch=64)
+def job_shop(kind: type[Trainer], folder: Path, run: RunConfig, **settings: float) -> Trainer:
+    policy = PolicyConfig(hidden=16, heads=2)
+    ppo = replace(PPOConfig(instances=2, replicas=3, minibatch=64), **settings)
     options = {"decode": "active", "lookahead": "none"}
     generator = JobShopGenerator(jobs=4, machines=3)
     return kind(FAMILIES["jobshop"](), generator, options, policy, ppo, run, folder)
+
+
+@pytest.mark.parametrize("kind", [SelfLabellingTrainer, HindsightTrainer])
+@pytest.mark.parametrize("settings", [{"clip": 0.3}, {"center": 0.5}], ids=str)
+def test_settings_of_rewards_are_refused_where_all_is_imitated(
+    kind: type[Trainer], settings: dict[str, float], tmp_path: Path
+) -> None:
+    name, value = next(iter(settings.items()))
+    with pytest.raises(UsageError, match=f"{name}: found {value}, {kind.algorithm} has no such"):
+        job_shop(kind, tmp_path, RunConfig(iterations=1), **settings)
 
 
 def test_the_best_episode_of_each_instance_is_kept() -> None:

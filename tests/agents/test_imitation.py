@@ -50,6 +50,11 @@ def test_the_network_comes_to_agree_with_its_teacher(tmp_path: Path, encoder: st
     assert len(lines) == 6
 
 
+def test_iterations_of_imitation_need_something_to_imitate() -> None:
+    with pytest.raises(UsageError, match="imitate_iterations: found 4 without imitate"):
+        RunConfig(imitate_iterations=4)
+
+
 def test_a_resumed_run_imitates_as_one_that_never_stopped(tmp_path: Path) -> None:
     make_trainer(tmp_path / "whole").train()
     first = make_trainer(tmp_path / "parts")

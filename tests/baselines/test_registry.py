@@ -108,6 +108,8 @@ def test_an_option_can_be_another_solver():
         ("shortest:speed=3", "unknown option 'speed'; known: samples, simulations, width"),
         ("random:samples=3,width=2", "found samples and width, expected one of them"),
         ("random:samples=0", "samples: found 0, expected at least 1"),
+        ("random:width=2,temperature=2", "unknown option 'temperature'; known: samples"),
+        ("random:simulations=2,temperature=2", "unknown option 'temperature'; known: batch"),
         ("clear/inverted/shortest", "view is given twice"),
         ("clear/bound", "bound needs view inverted, found clear"),
         ("clear/search", "found clear before search, expected nothing"),

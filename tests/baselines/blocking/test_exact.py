@@ -1,16 +1,20 @@
 """CP-SAT for the blocking job shop: worked examples, shutdowns known beforehand, the rules."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from makespan.baselines.blocking import POLICIES
 from makespan.baselines.blocking.exact import CpSat, pieces
-from makespan.baselines.blocking.rules import RULES, RulePolicy
+from makespan.baselines.blocking.rules import RULES, Pilot
+from makespan.baselines.registry import make_solver
 from makespan.envs.blocking.examples import CROSSING, CROSSING_WITHOUT_SWAP
+from makespan.envs.blocking.family import make_family
 from makespan.envs.blocking.generator import BlockingGenerator
 from makespan.envs.blocking.problem import BlockingProblem
 from makespan.envs.blocking.solution import processing_end
+from makespan.envs.core.errors import UsageError
 from makespan.envs.core.rollout import rollout
 
 
@@ -38,6 +42,18 @@ def test_pieces_are_the_end_of_an_operation(times: list[int], duration: int, mod
     assert found == {t: processing_end(shutdowns, mode, t, duration) for t in up}
 
 
+@pytest.mark.parametrize(
+    ("spec", "complaint"),
+    [
+        ("spt:lookahead=varied", "unknown option 'lookahead'; known: samples"),
+        ("pilot:lookahead=none", "option lookahead: found 'none', expected dispatch or varied"),
+    ],
+)
+def test_only_the_pilot_takes_a_lookahead(spec: str, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        make_solver(make_family(), spec)
+
+
 def test_perfect_information_is_no_worse_than_any_rule() -> None:
     instances = [
         BlockingGenerator(4, 3, shutdowns=(0.2, 0.4), swap=swap, on_down=mode).sample(
@@ -51,8 +67,8 @@ def test_perfect_information_is_no_worse_than_any_rule() -> None:
     for instance, result in zip(instances, results, strict=True):
         result.solution.validate(instance)
         assert result.optimal
-    policies = [POLICIES[name]() for name in (*RULES, "pretrained")]
-    for policy in (*policies, RulePolicy("pilot", lookahead="varied")):
+    policies = [POLICIES[name]() for name in (*RULES, "pilot", "pretrained")]
+    for policy in (*policies, Pilot(lookahead="varied")):
         problem = BlockingProblem.for_instances(instances, **policy.requires)
         solutions = rollout(problem, instances, policy, np.random.default_rng(0))
         for instance, solution, result in zip(instances, solutions, results, strict=True):

@@ -7,7 +7,7 @@ import pytest
 
 import makespan  # noqa: F401
 from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
-from makespan.envs.jobshop.family import make_env
+from makespan.envs.jobshop.family import make_env, make_vector_env
 from makespan.envs.jobshop.formats import write_instance
 from makespan.envs.jobshop.generator import JobShopGenerator
 from makespan.envs.jobshop.suites import load_instance
@@ -21,6 +21,13 @@ GENERATOR = JobShopGenerator(jobs=(2, 3), machines=2)
 def test_a_mistyped_option_gets_the_close_matches(env_id: str) -> None:
     with pytest.raises(UnknownNameError, match=r"unknown option 'instanze'.*instance"):
         gymnasium.make(env_id, instanze="ta01")
+
+
+def test_a_reset_takes_no_other_option() -> None:
+    with pytest.raises(UnknownNameError, match="option of reset 'instanze'; did you mean instance"):
+        make_env("ft06").reset(options={"instanze": "ta01"})
+    with pytest.raises(UnknownNameError, match="option of reset 'instance'; known: reset_mask"):
+        make_vector_env(2, "ft06").reset(options={"instance": "ta01"})
 
 
 def test_options_that_exclude_each_other_are_named() -> None:

@@ -239,7 +239,7 @@ def test_unknown_modes_are_refused() -> None:
     sizes = stream(SMALL, [0]).sizes
     with pytest.raises(UnknownNameError, match="did you mean eager"):
         StreamProblem(sizes, "eagre")
-    with pytest.raises(UnknownNameError, match="processor mode"):
+    with pytest.raises(UnknownNameError, match="unknown processors mode"):
         StreamProblem(sizes, "late", "some")
     with pytest.raises(UsageError, match="found none"):
         StreamProblem.for_instances([])
