@@ -7,7 +7,7 @@ from typing import Any
 from makespan.baselines.offsets.beam import IteratedBeam
 from makespan.baselines.offsets.exact import CpSat
 from makespan.baselines.offsets.greedy import Greedy
-from makespan.baselines.offsets.local import LocalSearch
+from makespan.baselines.offsets.local_search import LocalSearch
 from makespan.baselines.offsets.rules import RULES, RulePolicy
 from makespan.baselines.random import RandomPolicy
 from makespan.envs.core.observation import ObservationSpec

@@ -13,7 +13,7 @@ from makespan.baselines.offsets import SOLVERS
 from makespan.baselines.offsets.beam import FIRST_WIDTH, IteratedBeam
 from makespan.baselines.offsets.exact import CpSat
 from makespan.baselines.offsets.greedy import ORDERS, Greedy, best_greedy
-from makespan.baselines.offsets.local import LocalSearch
+from makespan.baselines.offsets.local_search import LocalSearch
 from makespan.baselines.offsets.rules import RulePolicy
 from makespan.envs.core.errors import UnknownNameError, UsageError
 from makespan.envs.core.rollout import rollout
