@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 if TYPE_CHECKING:
     from makespan.agents.trainer import Trainer
+    from makespan.models.policy import PolicyConfig
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -111,6 +112,7 @@ def _run(command: Any) -> int:
     from makespan.envs import FAMILIES
 
     set_threads(command.threads)
+    _check_layers(command.policy)
     kind = _trainer_type(command.algorithm)
     processes = Processes.join(command.device)
     trainer = kind(
@@ -130,6 +132,18 @@ def _run(command: Any) -> int:
         return _train(trainer)
     finally:
         processes.leave()
+
+
+def _check_layers(policy: "PolicyConfig") -> None:
+    """Raise UsageError for a number of layers that the encoder would ignore."""
+    from makespan.envs.core.errors import UsageError
+    from makespan.models.encoder import CONVOLUTIONS
+
+    layers, default = policy.encoder_layers, type(policy).encoder_layers
+    if policy.encoder not in CONVOLUTIONS and layers != default:
+        raise UsageError(
+            f"encoder_layers: found {layers}, but the encoder {policy.encoder!r} passes no messages"
+        )
 
 
 def _trainer_type(algorithm: str) -> "type[Trainer]":

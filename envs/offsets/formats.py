@@ -23,7 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from makespan.envs.core.errors import InstanceError, InvalidSolutionError, UnknownNameError
-from makespan.envs.core.files import parse_json, read_text, write_all, write_atomically
+from makespan.envs.core.files import (
+    parse_json,
+    read_json_solution,
+    read_text,
+    write_all,
+    write_atomically,
+)
 from makespan.envs.offsets.instance import MAX_VALUE, OffsetInstance
 from makespan.envs.offsets.solution import OffsetSolution
 
@@ -111,10 +117,7 @@ def read_solution(path: str | Path, instance: OffsetInstance) -> OffsetSolution:
 
     text = read_text(path, broken)
     if text.lstrip().startswith("{"):
-        try:
-            return OffsetSolution.from_dict(parse_json(text, broken))
-        except InvalidSolutionError as error:
-            raise broken("; ".join(error.violations)) from None
+        return read_json_solution(path, OffsetSolution.from_dict)
     try:
         rows = {row["id"]: row.integer("offset", 0) for row in _rows(text, {"id", "offset"})}
     except InstanceError as error:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from makespan import train
 from makespan.agents.checkpoint import Checkpoint, load_checkpoint, load_policy, save_checkpoint
 from makespan.agents.ppo import PPOConfig, _advantages, _Moment
 from makespan.agents.schedules import SCHEDULES, schedule
@@ -186,6 +187,12 @@ def test_train_refuses_a_wrong_name_in_one_line(tmp_path):
     assert result.returncode == 2
     assert "unknown encoder 'gatv'; did you mean gatv2" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_train_refuses_layers_that_the_encoder_does_not_have(tmp_path, capsys):
+    options = ["jobshop", "--out", str(tmp_path), "--encoder", "none", "--encoder-layers", "2"]
+    assert train.main(options) == 2
+    assert "found 2, but the encoder 'none' passes no messages" in capsys.readouterr().err
 
 
 def test_ctrl_c_saves_and_says_how_to_resume(tmp_path):

@@ -131,5 +131,6 @@ def test_broken_solutions_are_refused_with_the_file(tmp_path: Path) -> None:
     with pytest.raises(InvalidSolutionError, match="found no buffer b, expected every buffer"):
         read_solution(path, WITH_FIXED)
     path.write_text("{")
-    with pytest.raises(InvalidSolutionError, match=r"solution\.csv: line 1: not JSON"):
+    with pytest.raises(InvalidSolutionError, match=r"solution\.csv: line 1: not JSON") as caught:
         read_solution(path, WITH_FIXED)
+    assert str(caught.value).count("solution.csv") == 1
