@@ -278,7 +278,8 @@ def _readme_line(part: Finished, summary: Summary) -> tuple[str, ...]:
 
 
 def _solver_cell(solver: SolverSummary) -> str:
-    return f"{solver.overall.gap:.2f} % ({solver.spec})"
+    gap = round(solver.overall.gap, 2) + 0.0  # not -0.00
+    return f"{gap:.2f} % ({solver.spec})"
 
 
 def put_into(readme: Path, table: str) -> None:
