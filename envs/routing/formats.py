@@ -18,6 +18,7 @@ import gzip
 import io
 import json
 import math
+import reprlib
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -142,13 +143,11 @@ def _azure(path: Path, rows: Any) -> Iterator[_Row]:
     for row in rows:
         where = f"{path}, line {rows.line_num}"
         text = (row["TIMESTAMP"] or "").strip()
-        try:  # seven digits of a second are more than Python reads
-            head, _, fraction = text.replace("+00:00", "").partition(".")
-            time = datetime.fromisoformat(head + (f".{fraction[:6]:0<6}" if fraction else ""))
-        except ValueError:
+        time = _time(text)
+        if time is None:
             raise InstanceError(
-                f"{where}: TIMESTAMP: found {text!r}, expected a date and time"
-            ) from None
+                f"{where}: TIMESTAMP: found {reprlib.repr(text)}, expected a date and time in UTC"
+            )
         first = first or time
         yield _Row(
             rows.line_num,
@@ -158,6 +157,18 @@ def _azure(path: Path, rows: Any) -> Iterator[_Row]:
             "",
             [],
         )
+
+
+def _time(text: str) -> datetime | None:
+    """A date and time in UTC, or None; of a fraction, six digits count, as many as Python reads."""
+    head, dot, fraction = text.replace("+00:00", "").partition(".")
+    if dot and not (fraction.isascii() and fraction.isdecimal()):
+        return None
+    try:
+        time = datetime.fromisoformat(f"{head}.{fraction[:6]:0<6}" if dot else head)
+    except ValueError:
+        return None
+    return time if time.tzinfo is None else None
 
 
 def _plain(path: Path, rows: Any) -> Iterator[_Row]:

@@ -81,6 +81,8 @@ def test_mooncake_lines_and_their_full_blocks(tmp_path: Path) -> None:
         ("arrival_s,prompt_tokens,output_tokens\n-1,2,3\n", "line 2: found the time -1.0"),
         ("arrival_s,prompt_tokens,output_tokens\n5,2,3\n4,2,3\n", "line 3: found the time 4.0 aft"),
         (AZURE.replace("2023-11-16 18:15:50", "yesterday"), "line 3: TIMESTAMP: found 'yesterday"),
+        (AZURE.replace("2023-11-16 18:15:50", "2023-11-16 18:15:50+02:00"), "line 3: TIMESTAMP"),
+        (AZURE.replace("18:15:50.99", "18:15:50.99-11"), "line 3: TIMESTAMP.* expected a date"),
         ('{"timestamp": 1}\n', "line 1: found no input_length or output_length"),
         ('{"timestamp": 1,\n', "line 1: not JSON"),
         (json.dumps(MOONCAKE[0] | {"hash_ids": "x"}), "hash_ids: expected a list"),
