@@ -234,7 +234,7 @@ class StreamInstance(Instance):
         number = {name: j for j, name in enumerate(platform.job_names)}
         types = []
         for job, name in enumerate(data["types"] if isinstance(data["types"], list) else []):
-            if name not in number:
+            if not isinstance(name, str) or name not in number:
                 raise InstanceError(
                     f"types[{job}]: found {reprlib.repr(name)}, expected one of {sorted(number)}"
                 )
@@ -242,8 +242,7 @@ class StreamInstance(Instance):
         width = int(np.diff(platform.task_offsets).max())
         values = {name: data[name] for name in names & set(data)}
         values |= {"platform": platform, "types": np.array(types, dtype=np.int32)}
-        values["gaps"] = np.asarray(data["gaps"])
-        values["factors"] = np.asarray(data.get("factors", np.ones((len(types), width))))
+        values.setdefault("factors", np.ones((len(types), width)))
         values.setdefault("name", "stream")
         return cls(**values)
 

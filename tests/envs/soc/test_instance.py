@@ -68,6 +68,8 @@ def test_a_file_may_name_a_shipped_platform_and_leave_out_the_noise(tmp_path: Pa
         ({"types": ["Top_99", "Top_1"]}, r"types\[0\]: found 'Top_99'"),
         ({"gaps": [0]}, r"gaps: found the shape \(1,\), expected \(2,\)"),
         ({"gaps": [0, -1]}, r"gaps\[1\]: found -1"),
+        ({"gaps": [[1], [1, 2]]}, r"gaps: found \[\[1\], \[1, 2\]\], expected numbers"),
+        ({"types": [["Top_1"], "Top_1"]}, r"types\[0\]: found \['Top_1'\]"),
         ({"gaps": ["a", "b"]}, "gaps: found .*, expected numbers"),
         ({"cap": -1}, "cap: found -1"),
         ({"warmup": 2}, "leaves none of the 2 jobs"),
