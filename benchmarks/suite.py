@@ -194,7 +194,7 @@ def _run(entry: Entry, evaluation: Evaluation, backend: str, workers: int) -> No
 
 
 def speed_table() -> Table:
-    """Steps per second of our environments and of others that are installed."""
+    """Scheduled operations per second of our environments and of others that are installed."""
     set_threads(os.cpu_count() or 1)
     results, about = env_speed.measure()
     rate = "operations/s"
