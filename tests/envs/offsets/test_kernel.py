@@ -294,7 +294,7 @@ def test_threads_change_nothing() -> None:
             actions = np.where(observation.action_mask.any(axis=1), 0, -1)
             step(state, observation, actions, rewards, done, kernel.ACTIVE)
         results.append((state.offset, observation.candidates, rewards))
-    assert numba.get_num_threads() >= 1
+    assert numba.get_num_threads() > 1
     for one, other in zip(*results, strict=True):
         np.testing.assert_array_equal(one, other)
 
