@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from makespan.agents.trainer import Trainer
@@ -38,53 +38,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _command_type() -> Any:
     """The union of the commands of all families, one for each generator."""
-    import tyro
-
-    from makespan.envs import FAMILIES
-
-    commands = []
-    for make_family in FAMILIES.values():
-        family = make_family()
-        for name, generator in family.generators.items():
-            command = tyro.conf.subcommand(name, description=f"Train on {name} instances.")
-            commands.append(Annotated[_options(family, generator), command])
-    if len(commands) == 1:
-        return commands[0]
-    from typing import Union
-
-    return Union[tuple(commands)]  # noqa: UP007 - built at run time
-
-
-def _options(family: Any, generator: Any) -> Any:
-    """A dataclass with the options of the command line for one generator of a family."""
-    import tyro
-
     from makespan.agents.ppo import PPOConfig
     from makespan.agents.trainer import RunConfig
+    from makespan.envs.core.commands import for_generators
     from makespan.models.policy import PolicyConfig
 
-    flat = tyro.conf.arg(name="")
-    physics = dataclasses.make_dataclass(
-        "Physics",
-        [
-            (name, Literal[values], field(default=values[0]))
-            for name, values in family.problem_options.items()
-        ],
-        frozen=True,
-    )
-    return dataclasses.make_dataclass(
-        "Options",
-        [
-            ("family", tyro.conf.Suppress[str], field(default=family.name)),
-            ("generator", Annotated[type(generator), flat], field(default=generator)),
-            ("physics", Annotated[physics, flat], field(default=physics())),
-            ("policy", Annotated[PolicyConfig, flat], field(default=PolicyConfig())),
-            ("ppo", Annotated[PPOConfig, flat], field(default=PPOConfig())),
-            ("run", Annotated[RunConfig, flat], field(default=RunConfig())),
-        ],
-        bases=(_Common,),
-        frozen=True,
-    )
+    fields = [
+        ("policy", PolicyConfig, field(default=PolicyConfig())),
+        ("ppo", PPOConfig, field(default=PPOConfig())),
+        ("run", RunConfig, field(default=RunConfig())),
+    ]
+    return for_generators("Train", _Common, fields)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,7 +29,7 @@ from makespan.agents.export import NumpyPolicy, export_policy
 from makespan.baselines.registry import parse_spec
 from makespan.baselines.routing import POLICIES
 from makespan.baselines.routing.goodput import goodput
-from makespan.baselines.routing.linear import LEARNT
+from makespan.baselines.routing.linear import LinearPolicy
 from makespan.baselines.statistics import bootstrap_interval
 from makespan.benchmarks.common import FOLDER, machine, print_table, write_results
 from makespan.envs.core.rollout import rollout
@@ -216,7 +216,7 @@ def compare(
         found["best"] = latencies(test, best)
         found["pretrained"] = latencies(test, "pretrained", policy)
         learnt = name.removesuffix("-8")  # twice the replicas: the same weights
-        if learnt in LEARNT:
+        if learnt in LinearPolicy.shipped:
             found["linear"] = latencies(test, f"linear:weights={learnt}")
         row: dict[str, Any] = {"setting": name, "windows": len(test), "best heuristic": best}
         for rule in ("round-robin", "least-tokens", "best", *OURS, "pretrained", "linear"):

@@ -57,7 +57,11 @@ class Entry:
         """All solvers of the entry."""
         if self.rules is not None:
             return (*self.solvers, *self.rules)
-        rules = [name for name in workbench.family.policies if is_rule(workbench.solver(name))]
+        rules = [
+            name
+            for name, make in workbench.family.policies.items()
+            if not getattr(make, "learnt", False) and is_rule(workbench.solver(name))
+        ]
         return tuple(dict.fromkeys([*self.solvers, *rules]))
 
 

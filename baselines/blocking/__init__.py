@@ -6,6 +6,7 @@ from typing import Any
 
 from makespan.baselines.blocking.exact import CpSat
 from makespan.baselines.blocking.rules import RULES, Pilot, RulePolicy
+from makespan.baselines.linear import LinearPolicy
 from makespan.baselines.random import RandomPolicy
 from makespan.envs.core.observation import ObservationSpec
 
@@ -27,6 +28,7 @@ def _trained(checkpoint: str = "", device: str = "cpu") -> Any:
 POLICIES: Mapping[str, Callable[..., Any]] = {
     **{rule: partial(RulePolicy, rule) for rule in RULES},
     "pilot": Pilot,
+    "linear": LinearPolicy,
     "random": RandomPolicy,
     "pretrained": _trained,
 }

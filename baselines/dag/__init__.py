@@ -8,6 +8,7 @@ from makespan.baselines.dag.exact import CpSat
 from makespan.baselines.dag.lists import RULES as LISTS
 from makespan.baselines.dag.lists import ListScheduler
 from makespan.baselines.dag.rules import RULES, RulePolicy
+from makespan.baselines.linear import LinearPolicy
 from makespan.baselines.random import RandomPolicy
 from makespan.envs.core.observation import ObservationSpec
 
@@ -29,6 +30,7 @@ def _trained(checkpoint: str = "", device: str = "cpu") -> Any:
 
 POLICIES: Mapping[str, Callable[..., Any]] = {
     **{rule: partial(RulePolicy, rule) for rule in RULES},
+    "linear": LinearPolicy,
     "random": RandomPolicy,
     "pretrained": _trained,
 }

@@ -7,6 +7,7 @@ from typing import Any
 from makespan.baselines.improve.rules import RULES, RulePolicy
 from makespan.baselines.jobshop.exact import CpSat
 from makespan.baselines.jobshop.tabu import TabuSearch
+from makespan.baselines.linear import LinearPolicy
 from makespan.baselines.random import RandomPolicy
 from makespan.envs.core.observation import ObservationSpec
 
@@ -33,6 +34,7 @@ def _trained(checkpoint: str = "", device: str = "cpu") -> Any:
 
 POLICIES: Mapping[str, Callable[..., Any]] = {
     **{rule: partial(RulePolicy, rule) for rule in RULES},
+    "linear": LinearPolicy,
     "random": RandomPolicy,
     "pretrained": _trained,
 }

@@ -8,6 +8,7 @@ from makespan.baselines.jobshop.anytime import Anytime
 from makespan.baselines.jobshop.exact import CpSat
 from makespan.baselines.jobshop.rules import RULES, RulePolicy
 from makespan.baselines.jobshop.tabu import TabuSearch
+from makespan.baselines.linear import LinearPolicy
 from makespan.baselines.random import RandomPolicy
 from makespan.envs.core.observation import ObservationSpec
 
@@ -36,6 +37,7 @@ def _trained_flexible(checkpoint: str = "", device: str = "cpu") -> Any:
 
 POLICIES: Mapping[str, Callable[..., Any]] = {
     **{rule: partial(RulePolicy, rule) for rule in RULES},
+    "linear": LinearPolicy,
     "random": RandomPolicy,
     "pretrained": _trained,
     "pretrained-flexible": _trained_flexible,

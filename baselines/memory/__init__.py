@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from makespan.baselines.linear import LinearPolicy
 from makespan.baselines.memory.exact import CpSat
 from makespan.baselines.memory.hybrid import Hybrid
 from makespan.baselines.memory.local_search import LocalSearch
@@ -31,6 +32,7 @@ def _trained(checkpoint: str = "", device: str = "cpu") -> Any:
 
 POLICIES: Mapping[str, Callable[..., Any]] = {
     **{rule: partial(RulePolicy, rule) for rule in RULES},
+    "linear": LinearPolicy,
     "random": RandomPolicy,
     "pretrained": _trained,
 }

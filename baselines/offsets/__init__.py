@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from makespan.baselines.linear import LinearPolicy
 from makespan.baselines.offsets.beam import IteratedBeam
 from makespan.baselines.offsets.exact import CpSat
 from makespan.baselines.offsets.greedy import Greedy
@@ -30,6 +31,7 @@ def _trained(checkpoint: str = "", device: str = "cpu") -> Any:
 
 POLICIES: Mapping[str, Callable[..., Any]] = {
     **{rule: partial(RulePolicy, rule) for rule in RULES},
+    "linear": LinearPolicy,
     "random": RandomPolicy,
     "pretrained": _trained,
 }

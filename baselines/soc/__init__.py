@@ -6,6 +6,7 @@ from typing import Any
 
 from makespan.baselines.random import RandomPolicy
 from makespan.baselines.soc.clairvoyant import Clairvoyant
+from makespan.baselines.soc.linear import LinearPolicy
 from makespan.baselines.soc.rules import RULES, RulePolicy
 from makespan.envs.core.observation import ObservationSpec
 
@@ -28,6 +29,7 @@ def _trained(checkpoint: str = "", device: str = "cpu") -> Any:
 POLICIES: Mapping[str, Callable[..., Any]] = {
     **{rule: partial(RulePolicy, rule) for rule in RULES},
     "clairvoyant": Clairvoyant,
+    "linear": LinearPolicy,
     "random": RandomPolicy,
     "pretrained": _trained,
 }

@@ -6,15 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from makespan.baselines.routing.evolve import Evolution
-from makespan.baselines.routing.linear import (
-    LEARNT,
-    TERMS,
-    LinearPolicy,
-    central_queue,
-    read_weights,
-    to_json,
-)
+from makespan.baselines.evolve import EvolutionConfig
+from makespan.baselines.routing.evolve import Options
+from makespan.baselines.routing.linear import LinearPolicy, central_queue
 from makespan.baselines.routing.rules import RulePolicy
 from makespan.envs.core.errors import UnknownNameError, UsageError
 from makespan.envs.core.rollout import Policy, rollout
@@ -34,11 +28,11 @@ def mean_latency(policy: Policy) -> float:
 
 def test_it_can_be_the_rule_that_it_starts_from() -> None:
     rule = mean_latency(RulePolicy("central-queue"))
-    assert mean_latency(LinearPolicy(values=central_queue())) == pytest.approx(rule, rel=1e-3)
+    assert mean_latency(LinearPolicy(central_queue())) == pytest.approx(rule, rel=1e-3)
 
 
 def test_learnt_weights_can_be_read_and_used() -> None:
-    for name in LEARNT:
+    for name in LinearPolicy.shipped:
         assert np.isfinite(mean_latency(LinearPolicy(name)))
     with pytest.raises(UnknownNameError, match="did you mean memory"):
         LinearPolicy("memori")
@@ -46,19 +40,19 @@ def test_learnt_weights_can_be_read_and_used() -> None:
 
 def test_a_file_of_something_else_is_named(tmp_path: Path) -> None:
     path = tmp_path / "w.json"
-    path.write_text(json.dumps({"weights": {TERMS[0]: 1.0}}))
-    with pytest.raises(UsageError, match=r"w.json: expected 'weights' with a number for each of"):
-        read_weights(str(path))
-    path.write_text(to_json(central_queue(), {}))
-    np.testing.assert_allclose(read_weights(str(path)), central_queue())
+    path.write_text(json.dumps({"weights": [1.0]}))
+    with pytest.raises(UsageError, match=r"w.json: expected 'weights' with a number for each term"):
+        LinearPolicy(str(path))
+    path.write_text(central_queue().to_json({}))
+    np.testing.assert_allclose(LinearPolicy(str(path)).weights.values, central_queue().values)
 
 
 @pytest.mark.slow
 def test_a_generation_of_the_search_is_written_and_repeats(tmp_path: Path) -> None:
+    config = EvolutionConfig(instances=1, population=8, generations=2)
     found = []
     for name in ("a.json", "b.json"):
-        search = Evolution(tmp_path / name, requests=30, clusters=1, population=8, generations=2)
-        search.run()
-        found.append(read_weights(str(tmp_path / name)))
+        Options(tmp_path / name, requests=30, search=config).run()
+        found.append(LinearPolicy(str(tmp_path / name)).weights.values)
     np.testing.assert_array_equal(found[0], found[1])
-    assert (found[0] != central_queue()).any()
+    assert (found[0] != central_queue().values).any()

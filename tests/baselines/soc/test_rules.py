@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from makespan.baselines.soc import POLICIES
-from makespan.baselines.soc.clairvoyant import TRIED
+from makespan.baselines.soc.clairvoyant import LISTS
+from makespan.baselines.soc.linear import LinearPolicy
 from makespan.baselines.soc.rules import RULES, RulePolicy
 from makespan.envs.core.errors import UnknownNameError, UsageError
-from makespan.envs.core.rollout import rollout
+from makespan.envs.core.rollout import Policy, rollout
 from makespan.envs.soc.generator import StreamGenerator
 from makespan.envs.soc.instance import StreamInstance
 from makespan.envs.soc.platform import Cluster, JobType, Platform, load_platform
@@ -32,8 +33,14 @@ TWO = Platform(
 def play(
     rule: str, streams: list[StreamInstance], binding: str, processors: str = "distinct"
 ) -> list[float]:
+    return play_policy(POLICIES[rule](), streams, binding, processors)
+
+
+def play_policy(
+    policy: Policy, streams: list[StreamInstance], binding: str, processors: str = "distinct"
+) -> list[float]:
     problem = StreamProblem.for_instances(streams, binding, processors)
-    solutions = rollout(problem, streams, POLICIES[rule](), np.random.default_rng(0))
+    solutions = rollout(problem, streams, policy, np.random.default_rng(0))
     for instance, solution in zip(streams, solutions, strict=True):
         solution.validate(instance)
     return [s.objective(i) for i, s in zip(streams, solutions, strict=True)]
@@ -121,7 +128,9 @@ def test_etf_bound_eagerly_beats_ds3s_met_by_far_at_high_load() -> None:
 def test_the_clairvoyant_is_the_best_of_what_it_tries() -> None:
     generator = StreamGenerator(("ds3-default", "toy"), jobs=(15, 15), load=(0.8, 0.8))
     streams = [generator.sample(np.random.default_rng(seed)) for seed in range(6)]
-    best = np.min([play(rule, streams, "late") for rule in TRIED], axis=0)
+    tried = [POLICIES[rule]() for rule in LISTS]
+    tried += [LinearPolicy(weights) for weights in LinearPolicy.shipped]
+    best = np.min([play_policy(policy, streams, "late") for policy in tried], axis=0)
     np.testing.assert_array_equal(play("clairvoyant", streams, "late"), best)
 
 
