@@ -87,11 +87,17 @@ _DAG = (
     "dls",
     "etf",
 )
-_SOC = ("pretrained", "eager/etf", "eager/heft")
-_STREAM_RULES = ("eager/etf", "eager/heft", "etf", "least-work")
+_STREAM_RULES = ("least-work", "etf", "srpt")
 _ROUTER = ("linear:weights=heterogeneous-memory", "pretrained")
 _MEMORY = ("pretrained", "msa", "hybrid", "local-search")
 _OFFSETS = ("pretrained", "greedy", "iterated-beam", "local-search")
+
+
+def _streams(suite: str, platform: str, note: str, rules: tuple[str, ...] | None = None) -> Entry:
+    """Streams on a platform, with the linear policy learnt for it."""
+    learnt = ("pretrained", f"linear:weights={platform}")
+    return Entry("soc", suite, (*learnt, "eager/etf", "eager/heft"), rules, note=note)
+
 
 SHORT = (
     Entry("jobshop", "ta01-10", _JOB_SHOP, _JOB_SHOP_RULES, 2.0, "Taillard 15x15"),
@@ -101,7 +107,7 @@ SHORT = (
     Entry("blocking", "la-10", _BLOCKING, note="la without buffers, shutdowns 10 %"),
     Entry("improve", "ta01-10", _IMPROVE, _MOVES, note="Taillard 15x15, 500 moves"),
     Entry("dag", "layered-30", (*_DAG, "cp-sat"), time_limit_s=2.0, note="30 tasks"),
-    Entry("soc", "ds3-cpu", _SOC[:1], _STREAM_RULES, note="CPU-only SoC, four loads"),
+    _streams("ds3-cpu", "ds3-cpu", "CPU-only SoC, four loads", _STREAM_RULES),
     Entry("routing", "heterogeneous", ("pretrained",), note="6 replicas of up to 3 kinds"),
     Entry("routing", "heterogeneous-memory", _ROUTER, note="the same with little KV memory"),
     Entry("memory", "test-random", _MEMORY, time_limit_s=2.0, note="generated programs"),
@@ -125,10 +131,10 @@ FULL = (
     Entry("dag", "layered-30-100", _DAG, note="30 to 100 tasks"),
     Entry("dag", "structured", _DAG, note="linear algebra, FFT, stencils"),
     Entry("dag", "workflows", _DAG, note="shapes of scientific workflows"),
-    Entry("soc", "ds3-default", _SOC, note="DS3's SoC, seven scales"),
-    Entry("soc", "ds3-cpu", _SOC, note="CPU-only SoC, four loads"),
-    Entry("soc", "ds3-default-noise", _SOC, note="DS3's SoC, noise 0 to 0.5"),
-    Entry("soc", "toy", _SOC, note="three processors"),
+    _streams("ds3-default", "ds3-default", "DS3's SoC, seven scales"),
+    _streams("ds3-cpu", "ds3-cpu", "CPU-only SoC, four loads"),
+    _streams("ds3-default-noise", "ds3-default", "DS3's SoC, noise 0 to 0.5"),
+    _streams("toy", "toy", "three processors"),
     Entry("routing", "homogeneous", ("pretrained",), note="4 equal replicas"),
     Entry("routing", "heterogeneous", ("pretrained",), note="6 replicas of up to 3 kinds"),
     Entry("routing", "heterogeneous-memory", _ROUTER, note="the same with little KV memory"),
