@@ -135,6 +135,30 @@ def test_the_command_repeats_and_keeps_the_best_generation(
     assert ratios.mean() == pytest.approx(min(costs), abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--population 3", "evolve: population: found 3, expected at least 4"),
+        ("--initial etv=1", "evolve: unknown term 'etv'"),
+        ("--initial missing.json", "evolve: .missing.json.: cannot be read"),
+        ("--platforms toi", "evolve: .*toi.*did you mean toy"),
+        (
+            "--generations 1 --population 4 --out /proc/none/w.json",
+            "evolve: /proc/none/w.json: cannot be written",
+        ),
+    ],
+)
+def test_mistakes_at_the_command_line_are_one_line(
+    arguments: str, message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = f"evolve soc --jobs 3 3 --instances 1 --platforms toy --out w.json {arguments}"
+    monkeypatch.setattr("sys.argv", command.split())
+    with pytest.raises(SystemExit, match=message) as caught:
+        main()
+    assert "\n" not in str(caught.value)
+
+
 def test_a_setting_out_of_range_is_refused() -> None:
     with pytest.raises(UsageError, match="population: found 3, expected at least 4"):
         EvolutionConfig(population=3)
