@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from makespan.envs.core.errors import UsageError
 from makespan.envs.core.observation import Observation
 from makespan.envs.core.problem import Problem
+from makespan.envs.core.ranges import check_least
 from makespan.envs.core.rollout import ScorePolicy, rollout, step_forced
 from makespan.envs.core.solution import Result
 
@@ -44,8 +45,7 @@ class Sampling:
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.samples < 1:
-            raise UsageError(f"samples: found {self.samples}, expected at least 1")
+        check_least(self, samples=1)
         if self.temperature <= 0:
             raise UsageError(f"temperature: found {self.temperature}, expected more than 0")
 
@@ -104,8 +104,7 @@ class BeamSearch:
     width: int = 16
 
     def __post_init__(self) -> None:
-        if self.width < 1:
-            raise UsageError(f"width: found {self.width}, expected at least 1")
+        check_least(self, width=1)
 
     def solve(
         self, instance: Any, time_limit_s: float | None, rng: np.random.Generator

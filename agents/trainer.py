@@ -35,6 +35,7 @@ from makespan.envs.core.errors import CheckpointError, DivergenceError, UsageErr
 from makespan.envs.core.family import Family
 from makespan.envs.core.files import write_atomically
 from makespan.envs.core.problem import Generator, GrowingGenerator, Problem
+from makespan.envs.core.ranges import check_least
 from makespan.envs.core.rollout import Policy, RolloutSolver, rollout
 from makespan.models.policy import GraphPolicy, PolicyConfig
 
@@ -81,9 +82,7 @@ class RunConfig:
         schedule(self.schedule)
         if self.iterations < 0 or (self.iterations == 0 and self.minutes <= 0):
             raise UsageError("iterations or minutes: expected one of them to be more than 0")
-        for field in ("validation", "validate_every", "checkpoint_every"):
-            if getattr(self, field) < 1:
-                raise UsageError(f"{field}: found {getattr(self, field)}, expected at least 1")
+        check_least(self, validation=1, validate_every=1, checkpoint_every=1)
         if not self.imitate and self.imitate_iterations != type(self).imitate_iterations:
             raise UsageError(f"imitate_iterations: found {self.imitate_iterations} without imitate")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from makespan.baselines.limits import check_time_limit
-from makespan.envs.core.errors import UsageError
+from makespan.envs.core.ranges import check_least
 
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
@@ -36,8 +36,7 @@ class CpSatOptions:
     time_limit_s: float | None = None
 
     def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise UsageError(f"workers: found {self.workers}, expected at least 1")
+        check_least(self, workers=1)
         check_time_limit(self.time_limit_s)
 
 

@@ -23,6 +23,7 @@ from makespan.envs.core.errors import MakespanError, UnknownNameError, UsageErro
 from makespan.envs.core.family import Family
 from makespan.envs.core.files import write_atomically
 from makespan.envs.core.problem import Generator
+from makespan.envs.core.ranges import check_least
 from makespan.envs.core.rollout import Policy, rollout
 
 #: First entry of the seeds of these instances, and of those that choose; trainer and suites use
@@ -54,12 +55,7 @@ class EvolutionConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        least = {"instances": 1, "generations": 1, "population": 4, "validation": 0}
-        for field, value in least.items():
-            if getattr(self, field) < value:
-                raise UsageError(
-                    f"{field}: found {getattr(self, field)}, expected at least {value}"
-                )
+        check_least(self, instances=1, generations=1, population=4, validation=0)
         if not self.spread > 0:
             raise UsageError(f"spread: found {self.spread}, expected more than 0")
 

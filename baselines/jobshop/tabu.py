@@ -21,6 +21,7 @@ from makespan.baselines.jobshop import tabu_kernel as kernel
 from makespan.baselines.jobshop.schedules import starts_and_alternatives, work_left
 from makespan.baselines.limits import DEFAULT_TIME_LIMIT_S, check_time_limit, time_limit
 from makespan.envs.core.errors import UsageError
+from makespan.envs.core.ranges import check_least
 from makespan.envs.core.rollout import Solver
 from makespan.envs.core.solution import Result
 from makespan.envs.jobshop import disjunctive
@@ -71,10 +72,7 @@ class TabuSearch:
     def __post_init__(self) -> None:
         if self.neighbourhood not in kernel.NEIGHBOURHOODS:
             raise UsageError(f"neighbourhood: found {self.neighbourhood!r}, expected n5 or n6")
-        for option in ("max_moves", "stall_moves", "elites"):
-            value = getattr(self, option)
-            if value is not None and value < 1:
-                raise UsageError(f"{option}: found {value}, expected at least 1")
+        check_least(self, max_moves=1, stall_moves=1, elites=1)
         check_time_limit(self.time_limit_s)
 
     def solve(

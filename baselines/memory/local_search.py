@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from makespan.baselines.limits import check_time_limit, time_limit
 from makespan.baselines.memory.msa import MemorySpaceAssignment
 from makespan.baselines.memory.relaxed import MixedInteger
-from makespan.envs.core.errors import UnknownNameError, UsageError
+from makespan.envs.core.errors import UnknownNameError
+from makespan.envs.core.ranges import check_least
 from makespan.envs.core.rollout import Solver
 from makespan.envs.core.solution import Result
 from makespan.envs.memory import kernel
@@ -54,8 +55,7 @@ class LocalSearch:
 
     def __post_init__(self) -> None:
         check_time_limit(self.time_limit_s)
-        if self.rounds < 0:
-            raise UsageError(f"rounds: found {self.rounds}, expected at least 0")
+        check_least(self, rounds=0)
         if self.placement not in kernel.PLACEMENTS:
             raise UnknownNameError("placement", self.placement, kernel.PLACEMENTS)
 

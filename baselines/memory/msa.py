@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from makespan.baselines.memory.space import CopyResource, Space
 from makespan.envs.core.errors import UsageError
+from makespan.envs.core.ranges import check_least
 from makespan.envs.core.solution import Result
 from makespan.envs.memory.instance import MemoryInstance
 from makespan.envs.memory.solution import COPY, DROP, NO_COPY, MemoryPlan
@@ -66,11 +67,7 @@ class MemorySpaceAssignment:
     name: str = field(default="msa", init=False)
 
     def __post_init__(self) -> None:
-        for name in ("min_overlap", "preferred_overlap", "max_overlap"):
-            if getattr(self, name) < 0:
-                raise UsageError(f"{name}: found {getattr(self, name)}, expected at least 0")
-        if self.repacks < 0:
-            raise UsageError(f"repacks: found {self.repacks}, expected at least 0")
+        check_least(self, min_overlap=0, preferred_overlap=0, max_overlap=0, repacks=0)
         if self.max_outstanding < -1:
             found = self.max_outstanding
             raise UsageError(f"max_outstanding: found {found}, expected -1 or at least 0")

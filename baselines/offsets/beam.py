@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from makespan.baselines.limits import DEFAULT_TIME_LIMIT_S, check_time_limit, time_limit
 from makespan.baselines.offsets import beam_kernel as kernel
 from makespan.baselines.offsets.greedy import best_greedy
-from makespan.envs.core.errors import UsageError
+from makespan.envs.core.ranges import check_least
 from makespan.envs.core.solution import Result
 from makespan.envs.offsets.bounds import lower_bound
 from makespan.envs.offsets.examples import ALIGNED
@@ -101,10 +101,7 @@ class IteratedBeam:
     name: str = field(default="iterated-beam", init=False)
 
     def __post_init__(self) -> None:
-        if self.workers < 1:
-            raise UsageError(f"workers: found {self.workers}, expected at least 1")
-        if self.max_width is not None and self.max_width < FIRST_WIDTH:
-            raise UsageError(f"max_width: found {self.max_width}, expected at least {FIRST_WIDTH}")
+        check_least(self, workers=1, max_width=FIRST_WIDTH)
         check_time_limit(self.time_limit_s)
 
     def solve(

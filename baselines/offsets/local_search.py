@@ -15,7 +15,7 @@ import numpy as np
 from makespan.baselines.limits import DEFAULT_TIME_LIMIT_S, check_time_limit, time_limit
 from makespan.baselines.offsets import decode_kernel as kernel
 from makespan.baselines.offsets.greedy import allocate, best_greedy, buffers_of
-from makespan.envs.core.errors import UsageError
+from makespan.envs.core.ranges import check_least
 from makespan.envs.core.solution import Result
 from makespan.envs.offsets.bounds import lower_bound
 from makespan.envs.offsets.examples import ALIGNED
@@ -54,8 +54,7 @@ class LocalSearch:
     name: str = field(default="local-search", init=False)
 
     def __post_init__(self) -> None:
-        if self.max_moves is not None and self.max_moves < 1:
-            raise UsageError(f"max_moves: found {self.max_moves}, expected at least 1")
+        check_least(self, max_moves=1)
         check_time_limit(self.time_limit_s)
 
     def solve(

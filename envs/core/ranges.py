@@ -1,4 +1,4 @@
-"""Options of generators that are a number, or the smallest and largest of a range to draw from."""
+"""Options that are a number, or the smallest and largest of a range to draw from."""
 
 import operator
 from typing import Any
@@ -43,6 +43,18 @@ def check_real_range(option: str, value: Any, low: float, high: float) -> tuple[
         ) from None
     _check_order(option, value, low, first, last, high)
     return first, last
+
+
+def check_least(settings: object, **least: int) -> None:
+    """Check fields of ``settings`` that are numbers or None (no limit).
+
+    Raises:
+        UsageError: for one below what ``least`` says.
+    """
+    for field, value in least.items():
+        found = getattr(settings, field)
+        if found is not None and found < value:
+            raise UsageError(f"{field}: found {found}, expected at least {value}")
 
 
 def _check_order(option: str, value: Any, low: Any, first: Any, last: Any, high: Any) -> None:
