@@ -37,7 +37,7 @@ class EvolutionConfig:
 
     Attributes:
         initial: weights to begin with: a file, the name of a shipped set, or what is not 0 as
-            ``term=weight,term=weight``; empty for the default of the family.
+            ``term=weight,term=weight``; empty: all 0, or what the command of a family says.
         instances: played by every member in a generation.
         generations: number of them.
         population: members of a generation.
