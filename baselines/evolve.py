@@ -92,17 +92,18 @@ class Search:
         share = np.log(elite + 0.5) - np.log(np.arange(1, elite + 1))
         share /= share.sum()
         choosing, least = self._validation(), np.inf
+        usual_of_choosing = self._usual(choosing) if choosing else None
         for generation in range(1, config.generations + 1):
             drawn = [self.source.sample(rng) for _ in range(config.instances)]
             noise = rng.standard_normal((config.population, len(mean)))
             noise[0] = 0
-            costs = self._costs(drawn, mean + spread * noise)
+            costs = self._costs(drawn, mean + spread * noise, self._usual(drawn))
             best = spread * noise[np.argsort(costs)[:elite]]
             mean = mean + 0.8 * share @ best
             spread = 0.85 * spread + 0.15 * 1.1 * np.sqrt(share @ best**2)
             line = f"{generation} mean {costs[0]:.4f} best {costs.min():.4f}"
-            if choosing:
-                (cost,) = self._costs(choosing, mean[None])
+            if usual_of_choosing is not None:
+                (cost,) = self._costs(choosing, mean[None], usual_of_choosing)
                 line += f" validation {cost:.4f}"
             if not choosing or cost < least:
                 least = cost if choosing else least
@@ -113,10 +114,15 @@ class Search:
         rng = np.random.default_rng([VALIDATION_STREAM, self.config.seed])
         return [self.source.sample(rng) for _ in range(self.config.validation)]
 
-    def _costs(self, instances: Sequence[Any], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _usual(self, instances: Sequence[Any]) -> NDArray[np.float64]:
+        """(instances, K) what figures are relative to."""
+        return self.figures(instances, self.usual)
+
+    def _costs(
+        self, instances: Sequence[Any], values: NDArray[np.float64], usual: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         """(population,) mean over the instances of the figures over the usual ones."""
         population, count = len(values), len(instances)
-        usual = self.figures(instances, self.usual)
         everyone = self.kind(self.first._replace(values=np.repeat(values, count, axis=0)))
         found = self.figures(population * list(instances), everyone)
         ratios = (found.reshape(population, count, -1) / usual).mean(axis=1)
@@ -138,12 +144,14 @@ def read_initial(
             term, _, value = pair.partition("=")
             try:
                 known[term] = float(value)
+                if not np.isfinite(known[term]):
+                    raise ValueError
             except ValueError:
                 raise UsageError(
                     f"initial: found {pair!r}, expected term=weight,term=weight"
                 ) from None
     elif text:
-        weights = read_weights(text, kind.shipped)
+        weights = read_weights(text, kind.shipped, kind.needed)
         known = dict(zip(weights.terms, weights.values.tolist(), strict=True))
     for term in known:
         if term not in terms:

@@ -5,7 +5,7 @@ processor time; those that ship stand in the family's ``linear.json``.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -47,8 +47,15 @@ class Weights(NamedTuple):
         return json.dumps(data, indent=1) + "\n"
 
 
-def read_weights(text: str, shipped: Mapping[str, Any] = MappingProxyType({})) -> Weights:
+def read_weights(
+    text: str, shipped: Mapping[str, Any] = MappingProxyType({}), needed: Sequence[str] = ()
+) -> Weights:
     """The weights in a file, or of a name in ``shipped``.
+
+    Args:
+        text: name of the file or of the set.
+        shipped: sets by name.
+        needed: terms that must be there, in this order; none: all that are there.
 
     Raises:
         UsageError: for a file of something else, or one that is missing.
@@ -63,13 +70,15 @@ def read_weights(text: str, shipped: Mapping[str, Any] = MappingProxyType({})) -
         content = read_text(Path(text), UsageError)
         data = parse_json(content, lambda m: UsageError(f"{text}: {m}"))
     try:
-        values = np.array([float(value) for value in data["weights"].values()])
+        terms = tuple(needed or data["weights"])
+        values = np.array([float(data["weights"][term]) for term in terms])
         requires = {str(name): str(value) for name, value in data.get("requires", {}).items()}
         if not (len(values) and np.isfinite(values).all()):
             raise ValueError
     except (TypeError, KeyError, ValueError, AttributeError):
-        raise UsageError(f"{text}: expected 'weights' with a number for each term") from None
-    return Weights(tuple(data["weights"]), values, requires)
+        expected = f"of {', '.join(needed)}" if needed else "term"
+        raise UsageError(f"{text}: expected 'weights' with a number for each {expected}") from None
+    return Weights(terms, values, requires)
 
 
 class LinearPolicy(ScorePolicy):
@@ -87,6 +96,8 @@ class LinearPolicy(ScorePolicy):
     learnt: ClassVar[bool] = True
     #: What ships with a family, by the kind of instance it was learnt on.
     shipped: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    #: Terms that weights must have, in this order, where they are not free.
+    needed: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -95,7 +106,8 @@ class LinearPolicy(ScorePolicy):
     ) -> None:
         super().__init__("linear", temperature)
         if isinstance(weights, str):
-            weights = read_weights(weights or next(iter(self.shipped), ""), self.shipped)
+            name = weights or next(iter(self.shipped), "")
+            weights = read_weights(name, self.shipped, self.needed)
         self.weights = weights
         self.requires = weights.requires
 

@@ -50,6 +50,7 @@ class LinearPolicy(linear.LinearPolicy):
     """A linear router, see :class:`makespan.baselines.linear.LinearPolicy`."""
 
     shipped = linear.shipped_weights(Path(__file__).parent)
+    needed = TERMS
 
     @classmethod
     def terms_of(cls, spec: ObservationSpec) -> tuple[str, ...]:
@@ -63,8 +64,7 @@ class LinearPolicy(linear.LinearPolicy):
         whole: NDArray[np.float32],
         values: NDArray[np.float64],
     ) -> NDArray[np.float64]:
-        order = [self.weights.terms.index(term) for term in TERMS]
-        of_replicas, of_hold = np.split(values[:, order], [len(REPLICA_TERMS)], axis=1)
+        of_replicas, of_hold = np.split(values, [len(REPLICA_TERMS)], axis=1)
         replicas, hold = terms(candidates, whole)
         sums = np.empty(candidates.shape[:2])
         sums[:, 1:] = (replicas @ of_replicas[:, :, None])[..., 0]

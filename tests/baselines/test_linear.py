@@ -89,6 +89,7 @@ def test_terms_of_another_problem_are_named() -> None:
     [
         ("least_werk=4", "did you mean least_work"),
         ("least_work=four", "found 'least_work=four', expected term=weight"),
+        ("least_work=nan", "found 'least_work=nan', expected term=weight"),
     ],
 )
 def test_mistyped_initial_weights_are_named(text: str, message: str) -> None:

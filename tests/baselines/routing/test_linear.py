@@ -8,7 +8,7 @@ import pytest
 
 from makespan.baselines.evolve import EvolutionConfig
 from makespan.baselines.routing.evolve import Options
-from makespan.baselines.routing.linear import LinearPolicy, central_queue
+from makespan.baselines.routing.linear import TERMS, LinearPolicy, central_queue
 from makespan.baselines.routing.rules import RulePolicy
 from makespan.envs.core.errors import UnknownNameError, UsageError
 from makespan.envs.core.rollout import Policy, rollout
@@ -40,8 +40,8 @@ def test_learnt_weights_can_be_read_and_used() -> None:
 
 def test_a_file_of_something_else_is_named(tmp_path: Path) -> None:
     path = tmp_path / "w.json"
-    path.write_text(json.dumps({"weights": [1.0]}))
-    with pytest.raises(UsageError, match=r"w.json: expected 'weights' with a number for each term"):
+    path.write_text(json.dumps({"weights": {TERMS[0]: 1.0}}))
+    with pytest.raises(UsageError, match=r"w.json: expected 'weights' with a number for each of"):
         LinearPolicy(str(path))
     path.write_text(central_queue().to_json({}))
     np.testing.assert_allclose(LinearPolicy(str(path)).weights.values, central_queue().values)
