@@ -32,9 +32,10 @@ from makespan.baselines.routing.goodput import goodput
 from makespan.baselines.routing.linear import LinearPolicy
 from makespan.baselines.statistics import bootstrap_interval
 from makespan.benchmarks.common import FOLDER, machine, print_table, write_results
+from makespan.envs.core.errors import UnknownNameError, UsageError
 from makespan.envs.core.rollout import rollout
 from makespan.envs.routing.family import make_problem
-from makespan.envs.routing.formats import PARTS, read_trace, trace_windows
+from makespan.envs.routing.formats import PARTS, at_load, read_trace, trace_windows
 from makespan.envs.routing.instance import Fleet, RoutingInstance
 from makespan.envs.routing.kernel import CANDIDATE_FEATURES, GLOBAL_FEATURES
 from makespan.envs.routing.suites import RECIPES, SUITES, TEST_SEED, draw
@@ -44,7 +45,7 @@ from makespan.envs.routing.workloads import predict
 PUBLISHED = (
     *("round-robin", "jsq", "vllm", "least-tokens", "least-prompts", "power-of-two"),
     *("max-capacity", "min-memory", "min-min", "bin-packing", "session", "cache-aware", "aibrix"),
-    *("dynamo", "llm-d", "llumnix", "lmetric"),
+    *("dynamo", "llm-d", "d2lpm", "llumnix", "lmetric"),
 )
 OURS = ("marginal", "central-queue")
 #: Checkpoint of the shipped policy.
@@ -198,14 +199,23 @@ def compare(
     Args:
         azure, mooncake: traces of a person's own; left out when not given.
         policy: checkpoint; empty for the shipped one.
-        count: test instances of a setting.
+        count: test instances of a setting; half as many choose the heuristic.
         requests: of each instance cut from a trace.
         settings: which; all when empty.
+
+    Raises:
+        UsageError: for a count below 2.
+        UnknownNameError: for a setting that there is not, or not without its trace.
     """
+    if count < 2:
+        raise UsageError(f"count: found {count}, expected at least 2")
+    known = _settings(azure, mooncake, count, requests)
+    for name in settings:
+        if name not in known:
+            raise UnknownNameError("setting (of a trace: with its file)", name, known)
     rows = []
-    for name, parts in _settings(azure, mooncake, count, requests).items():
-        if settings and name not in settings:
-            continue
+    for name in settings or known:
+        parts = known[name]
         scores = {
             rule: latencies(parts["validation"], rule, check=False)[:, 0].mean()
             for rule in PUBLISHED
@@ -271,8 +281,7 @@ def sweep(
 
 def _changed(instance: RoutingInstance, over: str, value: float) -> RoutingInstance:
     if over == "load":
-        factor = value / instance.offered_load
-        return dataclasses.replace(instance, arrival=instance.arrival / factor)
+        return at_load(instance, value)
     if over == "stale":
         return dataclasses.replace(instance, stale_s=value)
     rng = np.random.default_rng(instance.num_requests)

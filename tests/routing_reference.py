@@ -1,8 +1,8 @@
 """The cluster in plain Python, token by token and block by block, to compare the kernel with.
 
 Written from the definition in ``envs/routing/kernel.py`` for replicas that do everything and serve
-in order of release. Every block of memory is an object with an owner, and every step asserts that
-nothing is lost: blocks, tokens, requests.
+in order of release, higher priorities first. Every block of memory is an object with an owner, and
+every step asserts that nothing is lost: blocks, tokens, requests.
 """
 
 from dataclasses import dataclass, field
@@ -21,6 +21,7 @@ class Job:
     prompt: int
     output: int
     prefixes: list[int]
+    priority: int
     tokens: list[str] = field(default_factory=list)  # in memory: "cached" or "computed"
     goal: int = 0
     emitted: list[float] = field(default_factory=list)
@@ -29,7 +30,13 @@ class Job:
     work: int = 0
     evictions: int = 0
     found: int | None = None
+    processed: int = 0  # tokens
     recomputed: int = 0
+    reused: int = 0  # tokens found in the cache, at every admission
+
+    def place(self) -> tuple[int, int]:
+        """In the queue, the lowest first."""
+        return -self.priority, self.rank
 
 
 class Engine:
@@ -85,7 +92,7 @@ class Engine:
         job.evictions += 1
         job.goal = job.prompt + len(job.emitted)
         self.queue.append(job)
-        self.queue.sort(key=lambda j: j.rank)
+        self.queue.sort(key=Job.place)
 
     def room(self) -> int:
         per = self.i.prefix_tokens // self.i.block_tokens
@@ -141,6 +148,7 @@ class Engine:
             self.grab(job, need)
             job.tokens = ["cached"] * (len(found) * self.i.prefix_tokens)
             job.found = len(job.tokens) if job.found is None else job.found
+            job.reused += len(job.tokens)
             job.work = min(budget, job.goal - len(job.tokens))
             budget -= job.work
             chunks.append(job)
@@ -163,6 +171,7 @@ class Engine:
         for job in list(self.batch):
             was_prompt = len(job.tokens) < job.goal
             job.tokens += ["computed"] * job.work
+            job.processed += job.work
             if not job.work or len(job.tokens) < job.goal:
                 continue
             job.emitted.append(now)
@@ -189,9 +198,16 @@ def simulate(instance: RoutingInstance, solution: RoutingSolution) -> list[Job]:
     """Follow the decisions of ``solution``; the jobs in order of the requests."""
     offsets = instance.prefix_offsets
     jobs = [
-        Job(i, int(solution.order[i]), int(p), int(o), instance.prefixes[a:b].tolist())
-        for i, (p, o, a, b) in enumerate(
-            zip(instance.prompt, instance.output, offsets, offsets[1:], strict=False)
+        Job(i, int(solution.order[i]), int(p), int(o), instance.prefixes[a:b].tolist(), int(h))
+        for i, (p, o, a, b, h) in enumerate(
+            zip(
+                instance.prompt,
+                instance.output,
+                offsets[:-1],
+                offsets[1:],
+                instance.priority,
+                strict=True,
+            )
         )
     ]
     engines = [Engine(instance, r) for r in range(instance.num_replicas)]
@@ -210,7 +226,7 @@ def simulate(instance: RoutingInstance, solution: RoutingSolution) -> list[Job]:
             job = by_rank[to_come.pop(0)[1]]
             job.goal = job.prompt
             engines[int(solution.replica[job.number])].queue.append(job)
-            engines[int(solution.replica[job.number])].queue.sort(key=lambda j: j.rank)
+            engines[int(solution.replica[job.number])].queue.sort(key=Job.place)
         for engine in engines:
             if engine.end is None and (engine.batch or engine.queue):
                 engine.begin(now)
@@ -252,6 +268,7 @@ def random_cluster(rng: np.random.Generator, **options: Any) -> RoutingInstance:
         ]
         for i in range(count)
     ]
+    own = rng.spawn(1)[0]  # does not change what ``rng`` gives next
     values: dict[str, Any] = {
         "predicted": np.maximum(1, output * rng.lognormal(0, 0.5, count)).astype(int),
         "client": rng.integers(0, 4, count),
@@ -264,5 +281,6 @@ def random_cluster(rng: np.random.Generator, **options: Any) -> RoutingInstance:
         "max_holds": int(rng.integers(0, 4)),
         "delay_s": float(rng.choice([0, 0.01])),
         "stale_s": float(rng.choice([0, 0.1])),
+        "priority": own.integers(0, 3, count) * own.integers(0, 2),
     }
     return RoutingInstance.build(arrival, prompt, output, fleet, **{**values, **options})

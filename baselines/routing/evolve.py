@@ -35,16 +35,18 @@ class Options:
 
     Attributes:
         out: file of the weights.
-        recipe: kind of clusters, a key of :data:`makespan.envs.routing.suites.RECIPES`.
+        recipe: kind of clusters, a key of :data:`makespan.envs.routing.suites.RECIPES`; without a
+            trace, ``memory`` when empty.
         requests: of a cluster; 0 for as many as the recipe says.
-        trace: instead of a recipe, windows of a trace, see ``evaluate.py routing --trace``.
+        trace: instead of a recipe, windows of a trace, see ``evaluate.py routing --trace``. Those
+            of a generation are drawn among them, and those of ``validation`` among the same.
         episode: share of the cost that is the time until the last response, over that of
             ``central-queue``; the rest is the mean latency.
         search: settings.
     """
 
     out: Path
-    recipe: str = "memory"
+    recipe: str = ""
     requests: int = 0
     trace: str = ""
     episode: float = 0.0
@@ -55,6 +57,11 @@ class Options:
     def __post_init__(self) -> None:
         if not 0 <= self.episode <= 1:
             raise UsageError(f"episode: found {self.episode}, expected 0 to 1")
+        if self.trace and (self.recipe or self.requests):
+            raise UsageError(
+                "trace: found recipe or requests with it, expected neither: a trace has its own "
+                "requests, and requests=... behind its colon"
+            )
 
     def run(self) -> None:
         """Search."""
@@ -68,14 +75,18 @@ class Options:
             figures=_figures,
             shares=(1 - self.episode, self.episode),
         )
-        search.run(self.out, {**asdict(self), "out": str(self.out)})
+        search.run(self.out, {**asdict(self), "recipe": self._recipe, "out": str(self.out)})
+
+    @property
+    def _recipe(self) -> str:
+        return "" if self.trace else self.recipe or "memory"
 
     def _source(self) -> Generator[RoutingInstance]:
         if self.trace:
             return FixedInstances(read_trace_windows(self.trace))
-        if self.recipe not in RECIPES:
-            raise UnknownNameError("recipe", self.recipe, RECIPES)
-        recipe = RECIPES[self.recipe]
+        if self._recipe not in RECIPES:
+            raise UnknownNameError("recipe", self._recipe, RECIPES)
+        recipe = RECIPES[self._recipe]
         return replace(recipe, num_requests=self.requests) if self.requests else recipe
 
 

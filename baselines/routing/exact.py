@@ -14,15 +14,17 @@ from makespan.envs.routing.instance import UNIFIED, RoutingInstance
 from makespan.envs.routing.problem import RoutingProblem
 from makespan.envs.routing.solution import RoutingSolution
 
-#: Most ways that are tried, 4 replicas to the power of 8 requests.
+#: Most ways that are tried: 4 replicas to the power of 8 requests, 2 to that of 16.
 MAX_WAYS = 4**8
 #: Ways that are played at once.
 BATCH = 512
+#: Orders of the queue that do not use predictions.
+BLIND_QUEUES = ("fcfs", "mlfq", "vtc", "dlpm")
 
 
 @dataclass(frozen=True)
 class BruteForce:
-    """Every assignment of at most eight requests to replicas, each sent on arrival.
+    """Every assignment of requests to replicas, each sent on arrival; at most ``MAX_WAYS``.
 
     The optimum among routings without holding, which is what Jain et al. (arXiv 2408.13510)
     enumerate. It proves nothing about holding.
@@ -43,7 +45,7 @@ class BruteForce:
         n, m = instance.num_requests, instance.num_replicas
         if m**n > MAX_WAYS:
             raise UsageError(
-                f"{instance.name}: {m} replicas and {n} requests give {m**n:,} ways, brute force "
+                f"{instance.name}: {m} replicas and {n} requests give {m}**{n} ways, brute force "
                 f"tries at most {MAX_WAYS:,}"
             )
         if (instance.role != UNIFIED).any():
@@ -80,11 +82,14 @@ def _play(
 
 @dataclass(frozen=True)
 class Clairvoyant:
-    """A rule that sees the true response lengths: what perfect predictions would be worth.
+    """A rule for which the true response lengths are the predictions.
+
+    This is less than what perfect foresight would be worth: from eight ninths of a response on, the
+    projection that rules rest on expects an eighth of what is there to come, whatever is predicted.
 
     Attributes:
         rule: of :data:`makespan.baselines.routing.rules.RULES`.
-        queue: order of the queue at the replicas, which goes on using the predictions.
+        queue: order of the queue at the replicas, one that does not use predictions.
         name: for tables.
     """
 
@@ -95,10 +100,10 @@ class Clairvoyant:
     def __post_init__(self) -> None:
         if self.rule not in RULES:
             raise UnknownNameError("rule", self.rule, RULES)
-        if self.queue not in ("fcfs", "vtc", "dlpm"):
+        if self.queue not in BLIND_QUEUES:
             raise UsageError(
-                f"queue: found {self.queue}, expected one that does not use predictions: fcfs, vtc "
-                "or dlpm"
+                f"queue: found {self.queue}, expected one that does not use predictions: "
+                f"{', '.join(BLIND_QUEUES)}"
             )
 
     def solve(

@@ -69,8 +69,14 @@ def goodput(
         share: ``share(instances, policy, factor, queue)``; another one for tests.
 
     Raises:
-        UsageError: when already the lowest factor does not attain.
+        UsageError: when already the lowest factor does not attain, or when all requests of an
+            instance arrive at one time.
     """
+    for instance in instances:
+        if not instance.arrival[-1] > instance.arrival[0]:
+            raise UsageError(
+                f"{instance.name}: found all requests at one time, expected a rate of arrival"
+            )
     low, high = factors
     tried = {low: share(instances, policy, low, queue), high: share(instances, policy, high, queue)}
     if tried[low] < attainment:

@@ -39,11 +39,11 @@ class View(NamedTuple):
     own: NDArray[np.float64]  # (D, R) predicted latency from now
     first_token: NDArray[np.float64]  # (D, R) predicted time to first token from now
     need: NDArray[np.float64]  # (D, R) blocks of the prompt
-    room: NDArray[np.float64]  # (D, R) blocks left with all queued and the whole request admitted
+    room: NDArray[np.float64]  # (D, R) blocks of the feature "room" of the kernel
     prompt: NDArray[np.float64]  # (D, 1) of the request
     client: NDArray[np.int64]  # (D, 1) of the request
     served: Callable[[], NDArray[np.float64]]  # (D, R) tokens of its client there; it takes a while
-    released: NDArray[np.int64]  # (D, 1) requests sent so far
+    released: NDArray[np.int64]  # (D, 1) decisions of this kind that have sent a request so far
     legal: NDArray[np.bool_]  # (D, R)
 
 
@@ -72,13 +72,23 @@ def view(state: State, rows: NDArray[np.int64], legal: NDArray[np.bool_]) -> Vie
         prompt=state.prompt[rows, request, None].astype(np.float64),
         client=state.client[rows, request, None],
         served=partial(_served, state, rows, legal.shape[1]),
-        released=state.router[rows, kernel.RELEASED, None],
+        released=_released(state, rows),
         legal=legal,
     )
 
 
+def _released(state: State, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(D, 1) requests sent so far; where a decode replica is to be chosen, sent to one of those."""
+    moves = (state.decoder[rows] >= 0).sum(axis=1)
+    moving = state.router[rows, kernel.MOVING] > 0
+    return np.where(moving, moves, state.router[rows, kernel.RELEASED])[:, None]
+
+
 def _served(state: State, rows: NDArray[np.int64], replicas: int) -> NDArray[np.float64]:
-    """(D, R) service of the request's client: new prompt tokens, two for each response token."""
+    """(D, R) service of the request's client: new prompt tokens, two for each response token.
+
+    As it is now, whatever the replicas last reported: the responses pass through the router.
+    """
     request = state.router[rows, kernel.DECISION]
     mine = state.client[rows] == state.client[rows, request, None]
     cost = state.prompt[rows] - state.cached[rows] + OUTPUT_WEIGHT * state.generated[rows]
@@ -91,7 +101,7 @@ def _requests(v: View) -> NDArray[np.float64]:
 
 
 def _full(v: View) -> NDArray[np.bool_]:
-    """(D, R) whether memory is too short for what waits there, the prompt and its response."""
+    """(D, R) whether memory is too short for all prompts there and the request, see ``room``."""
     return np.asarray(v.room < 0)
 
 
@@ -103,9 +113,10 @@ def _extreme(v: View, values: NDArray[np.float64]) -> tuple[Any, Any]:
 
 
 def _round_robin(v: View) -> NDArray[Any]:
-    replicas = v.legal.shape[1]
-    count = replicas - v.legal[:, ::-1].argmax(axis=1)[:, None]  # up to the last that exists
-    return np.asarray((np.arange(replicas) - v.released) % np.maximum(count, 1))
+    """The legal ones by turns."""
+    turn = np.cumsum(v.legal, axis=1) - 1
+    count = np.maximum(v.legal.sum(axis=1, keepdims=True), 1)
+    return np.asarray((turn - v.released) % count)
 
 
 def _bin_packing(v: View) -> NDArray[Any]:
@@ -209,6 +220,10 @@ class RulePolicy(NamedRule):
     """A routing rule, see :data:`RULES`."""
 
     rules = RULES
+
+    def __init__(self, rule: str, temperature: float | NDArray[np.float64] = 0.0) -> None:
+        super().__init__(rule, temperature)
+        self.sees_future = rule == "least-tokens-true"
 
     def scores(
         self,

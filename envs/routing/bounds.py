@@ -1,5 +1,6 @@
 """A lower bound on the latency of each request: alone on the best replica."""
 
+from collections import Counter
 from itertools import pairwise
 
 import numpy as np
@@ -17,7 +18,8 @@ def latency_alone(instance: RoutingInstance) -> NDArray[np.float64]:
 
     Others can only make it slower: they take memory and budget, and iteration times grow with what
     is in the batch. With the prefix cache, every prefix block that an earlier request has is taken
-    to be in the cache; with disaggregated pools, moving takes no time.
+    to be in the cache, and one of a later request where :func:`_later_ones_help`; with
+    disaggregated pools, moving takes no time.
     """
     prefill, decode = _prefill(instance), _decode(instance)
     takes_prompts, decodes = instance.role != DECODE, instance.role != PREFILL
@@ -56,14 +58,17 @@ def _decode(instance: RoutingInstance) -> NDArray[np.float64]:
 
 
 def _reusable(instance: RoutingInstance) -> NDArray[np.int64]:
-    """(n,) tokens of each prompt that an earlier request may have left in a cache."""
+    """(n,) tokens of each prompt that another request may have left in a cache for nothing."""
     tokens = np.zeros(instance.num_requests, dtype=np.int64)
     if not instance.prefix_cache:
         return tokens
-    seen: set[int] = set()
     offsets, prefixes = instance.prefix_offsets.tolist(), instance.prefixes.tolist()
-    for i, (first, last) in enumerate(pairwise(offsets)):
-        blocks = prefixes[first:last]
+    of_requests = [prefixes[first:last] for first, last in pairwise(offsets)]
+    seen: set[int] = set()
+    if _later_ones_help(instance):
+        users = Counter(block for blocks in of_requests for block in set(blocks))
+        seen = {block for block, count in users.items() if count > 1}
+    for i, blocks in enumerate(of_requests):
         most = (int(instance.prompt[i]) - 1) // instance.prefix_tokens
         found = 0
         while found < min(len(blocks), most) and blocks[found] in seen:
@@ -71,3 +76,14 @@ def _reusable(instance: RoutingInstance) -> NDArray[np.int64]:
         tokens[i] = found * instance.prefix_tokens
         seen.update(blocks)
     return tokens
+
+
+def _later_ones_help(instance: RoutingInstance) -> bool:
+    """Whether a prompt may gain by waiting for a later request to fill the cache.
+
+    Else that request takes at least as long for the blocks as the prompt itself would. Not so where
+    many tokens in one iteration cost more each (``beyond``) and blocks are not whole iterations:
+    what was one long iteration may become two short ones.
+    """
+    whole = instance.prefix_tokens % instance.token_budget == 0
+    return bool(((instance.engine[:, 3] > 0) & ~whole).any())

@@ -75,9 +75,10 @@ def make_family() -> Family:
         sources={
             "trace": Source(
                 "FILE[:OPTION=VALUE,...]",
-                "Trace of requests (columns of Azure, BurstGPT or Mooncake); options: "
+                "Trace of requests (of Azure, BurstGPT, Mooncake, or with the columns arrival_s, "
+                "prompt_tokens, output_tokens); options: "
                 + ", ".join(TRACE_OPTIONS)
-                + ".",
+                + "; rate is how many times faster than in the trace they arrive.",
                 read_trace_windows,
             )
         },

@@ -3,7 +3,8 @@
 Traces, told apart by their columns:
 
 * Azure LLM inference traces 2023 and 2024: CSV with TIMESTAMP (date and time), ContextTokens,
-  GeneratedTokens; or arrival_s, prompt_tokens, output_tokens (seconds).
+  GeneratedTokens.
+* By hand: CSV with arrival_s (seconds), prompt_tokens, output_tokens, and client where known.
 * BurstGPT (Wang et al., 2024): CSV with Timestamp (seconds), Request tokens, Response tokens, and
   Session ID where known. Requests without response tokens failed and are left out.
 * Mooncake (Qin et al., FAST 2025): JSON lines with timestamp (milliseconds), input_length,
@@ -18,6 +19,7 @@ import gzip
 import io
 import json
 import math
+import re
 import reprlib
 import warnings
 import zlib
@@ -36,11 +38,11 @@ from makespan.envs.core.errors import (
     UsageError,
 )
 from makespan.envs.core.files import parse_json, read_json_solution, read_text, write_all
-from makespan.envs.routing.instance import Fleet, RoutingInstance
+from makespan.envs.routing.instance import Fleet, RoutingInstance, usable_tokens
 from makespan.envs.routing.solution import RoutingSolution
 from makespan.envs.routing.workloads import PREFIX_TOKENS, predict
 
-#: Largest decompressed trace, in bytes.
+#: Largest trace, in bytes; decompressed, where it is not plain.
 MAX_TRACE_SIZE = 512 * 2**20
 
 
@@ -115,7 +117,7 @@ def read_trace(path: str | Path) -> Trace:
 
 def _text(path: Path) -> str:
     if path.suffix != ".gz":
-        return read_text(path, InstanceError)
+        return read_text(path, InstanceError, MAX_TRACE_SIZE)
     try:
         with gzip.open(path, "rb") as file:
             data = file.read(MAX_TRACE_SIZE + 1)
@@ -161,7 +163,7 @@ def _azure(path: Path, rows: Any) -> Iterator[_Row]:
 
 def _time(text: str) -> datetime | None:
     """A date and time in UTC, or None; of a fraction, six digits count, as many as Python reads."""
-    head, dot, fraction = text.replace("+00:00", "").partition(".")
+    head, dot, fraction = re.sub(r"(Z|\+00:00)$", "", text).partition(".")
     if dot and not (fraction.isascii() and fraction.isdecimal()):
         return None
     try:
@@ -276,7 +278,10 @@ def _trace(path: Path, rows: Iterator[_Row]) -> Trace:
 # ---------------------------------------------------------------- instances of a trace
 
 DEFAULT_FLEET = "4*a100/llama-2-7b/1"
-#: Options of :func:`read_trace_windows` with their defaults.
+#: Most replicas of a fleet.
+MAX_REPLICAS = 2**12
+#: Options of :func:`read_trace_windows` with their defaults; ``rate``: so many times faster than in
+#: the trace, instead of ``load``.
 TRACE_OPTIONS = {
     "fleet": DEFAULT_FLEET,
     "load": "",
@@ -294,13 +299,23 @@ TRACE_OPTIONS = {
 
 
 def parse_fleet(text: str) -> list[str]:
-    """Presets of a fleet like ``"4*a100/llama-2-7b/1+2*h100/llama-2-7b/1"``."""
+    """Presets of a fleet like ``"4*a100/llama-2-7b/1+2*h100/llama-2-7b/1"``.
+
+    Raises:
+        UsageError: for what is no number above 0, or for more than ``MAX_REPLICAS`` replicas.
+    """
     presets: list[str] = []
     for term in text.split("+"):
         count, star, name = term.partition("*")
-        if star and not (count.isdigit() and int(count) > 0):
-            raise UsageError(f"fleet: found {term!r}, expected number*preset")
-        presets += [name if star else term] * (int(count) if star else 1)
+        if not star:
+            count, name = "1", term
+        number = int(count) if re.fullmatch("[0-9]{1,4}", count) else 0
+        if not 1 <= number <= MAX_REPLICAS - len(presets):
+            raise UsageError(
+                f"fleet: found {term!r}, expected number*preset, at most {MAX_REPLICAS} replicas "
+                "in all"
+            )
+        presets += [name] * number
     return presets
 
 
@@ -326,20 +341,22 @@ def trace_windows(
         fleet: the replicas.
         requests: of an instance.
         windows: number of instances, spread evenly over the trace; 0: as many as follow one
-        another. rate: arrivals are made that many times faster.
+            another.
+        rate: arrivals are made that many times faster.
         load: instead of ``rate``: arrivals are scaled so that the offered load of each is this.
         predictor, error: of response lengths, see :func:`makespan.envs.routing.workloads.predict`.
         seed: of the predictor's mistakes.
         options: further fields of :class:`RoutingInstance`.
 
     Raises:
-        UsageError: for options outside their range, or when no request fits into any replica.
+        UsageError: for options outside their range, when no request fits into any replica, or for
+            a ``load`` when all requests of an instance arrive at one time.
     """
     if requests < 1 or windows < 0 or not rate > 0 or (load is not None and not load > 0):
         raise UsageError(
             "requests, windows, rate, load: expected more than 0 (windows: at least 0)"
         )
-    usable = int(((1 - 0.01) * fleet.kv_blocks).astype(np.int64).max()) * 16
+    usable = int(usable_tokens(fleet, **options).max())
     fits = np.flatnonzero(trace.prompt + trace.output <= usable)
     if not len(fits):
         raise UsageError(f"{trace.name}: no request fits into the {usable} tokens of a replica")
@@ -374,8 +391,23 @@ def trace_windows(
             prefix_tokens=PREFIX_TOKENS,
             **options,
         )
-        found.append(instance if load is None else scaled(instance, load / instance.offered_load))
+        found.append(instance if load is None else at_load(instance, load))
     return found
+
+
+def at_load(instance: RoutingInstance, load: float) -> RoutingInstance:
+    """The same requests arriving so fast that the offered load is ``load``.
+
+    Raises:
+        UsageError: when they arrive at one time, so that no other speed changes the load.
+    """
+    offered = instance.offered_load
+    if not 0 < offered < math.inf:
+        raise UsageError(
+            f"load: found {instance.num_requests} request(s) at one time in {instance.name}, "
+            "expected several at different times"
+        )
+    return scaled(instance, load / offered)
 
 
 def scaled(instance: RoutingInstance, rate: float) -> RoutingInstance:
@@ -390,23 +422,32 @@ def read_trace_windows(text: str) -> list[RoutingInstance]:
         UsageError, UnknownNameError, InstanceError: for what cannot be read.
     """
     name, _, tail = text.partition(":")
-    options = dict(TRACE_OPTIONS)
+    given: dict[str, str] = {}
     for item in filter(None, tail.split(",")):
         key, equals, value = item.partition("=")
         if not equals:
             raise UsageError(f"{text!r}: found {item!r}, expected option=value")
-        if key not in options:
-            raise UnknownNameError("option of a trace", key, options)
-        options[key] = value
-    if options["part"] not in PARTS:
-        raise UnknownNameError("part", options["part"], PARTS)
+        if key not in TRACE_OPTIONS:
+            raise UnknownNameError("option of a trace", key, TRACE_OPTIONS)
+        if key in given:
+            raise UsageError(f"{text!r}: found {key} twice, expected it once")
+        given[key] = value
+    if {"load", "rate"} <= set(given):
+        raise UsageError(f"{text!r}: found load and rate, expected one of them")
+    options = {**TRACE_OPTIONS, **given}
+    for key, known in (("part", tuple(PARTS)), ("cache", ("on", "off"))):
+        if options[key] not in known:
+            raise UnknownNameError(key, options[key], known)
+    memory = _number(options["memory"], f"{text!r}: memory")
+    if not 0 < memory <= 1:
+        raise UsageError(f"{text!r}: memory: found {memory}, expected more than 0, at most 1")
     trace = read_trace(name)
     if options["part"] != "all":
         trace = trace.during(*PARTS[options["part"]], name=f"{trace.name}-{options['part']}")
     presets = parse_fleet(options["fleet"])
     instances = trace_windows(
         trace,
-        Fleet.of(presets, kv_share=_number(options["memory"], f"{text!r}: memory")),
+        Fleet.of(presets, kv_share=memory),
         requests=_count(options["requests"], f"{text!r}: requests"),
         windows=_count(options["windows"], f"{text!r}: windows"),
         rate=_number(options["rate"], f"{text!r}: rate"),

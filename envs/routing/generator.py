@@ -1,13 +1,21 @@
 """Random clusters and streams of requests, for training and validation."""
 
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
-from makespan.envs.core.errors import UnknownNameError, UsageError
-from makespan.envs.core.ranges import Range, check_range, draw, ends, grown
-from makespan.envs.routing.hardware import PRESETS, preset, sustainable_rate
+from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
+from makespan.envs.core.ranges import (
+    Range,
+    RealRange,
+    check_range,
+    check_real_range,
+    draw,
+    ends,
+    grown,
+)
+from makespan.envs.routing.hardware import PRESETS, sustainable_rate
 from makespan.envs.routing.instance import DECODE, PREFILL, Fleet, RoutingInstance, Sizes
 from makespan.envs.routing.workloads import (
     CLIENTS,
@@ -32,6 +40,10 @@ TRANSFER_S = 327_680 / 50e9
 
 MAX_BATCH = 128
 
+#: Predictors that ``"any"`` draws among, and the ways to use the replicas.
+ANY_PREDICTOR = ("bucket", "noise", "exact")
+POOLS = ("unified", "disaggregated")
+
 
 @dataclass(frozen=True)
 class RoutingGenerator:
@@ -43,7 +55,8 @@ class RoutingGenerator:
         fleet: of one preset, of several, or either; ``"..."`` a preset: all of that one.
         model: a key of :data:`MODELS`, or ``"any"``.
         workload: a key of :data:`makespan.envs.routing.workloads.WORKLOADS`, or ``"any"``.
-        load: smallest and largest arrival rate, over the rate that the fleet can sustain.
+        load: smallest and largest arrival rate, over the rate that the fleet can sustain; of two
+            pools, that of the replicas that take prompts.
         rate: instead of ``load``, requests a second for each replica; 0: by ``load``.
         memory: smallest and largest share of the key-value memory that may be used.
         predictor: of response lengths, or ``"any"``; see ``PREDICTORS`` of the workloads.
@@ -62,11 +75,11 @@ class RoutingGenerator:
     fleet: str = "mixed"
     model: str = "any"
     workload: str = "any"
-    load: tuple[float, float] = (0.5, 1.1)
+    load: RealRange = (0.5, 1.1)
     rate: float = 0.0
-    memory: tuple[float, float] = (0.1, 1.0)
+    memory: RealRange = (0.1, 1.0)
     predictor: str = "any"
-    error: tuple[float, float] = (0.0, 0.6)
+    error: RealRange = (0.0, 0.6)
     prefix_cache: bool = True
     pools: Literal["unified", "disaggregated"] = "unified"
     token_budget: int = 512
@@ -78,15 +91,13 @@ class RoutingGenerator:
     def __post_init__(self) -> None:
         check_range("num_requests", self.num_requests, 1, 2**20)
         low, _ = check_range("num_replicas", self.num_replicas, 1, 2**12)
+        if self.pools not in POOLS:
+            raise UnknownNameError("pools", self.pools, POOLS)
         if self.pools == "disaggregated" and low < 2:
             raise UsageError(f"num_replicas: found {self.num_replicas}, two pools need at least 2")
-        for field, highest in (("load", 100.0), ("memory", 1.0), ("error", 10.0)):
-            pair = getattr(self, field)
-            lowest = -1.0 if field == "error" else 1e-3
-            if not (len(pair) == 2 and lowest <= pair[0] <= pair[1] <= highest):
-                raise UsageError(
-                    f"{field}: found {pair}, expected {lowest} <= smallest <= largest <= {highest}"
-                )
+        check_real_range("load", self.load, 1e-3, 100)
+        check_real_range("memory", self.memory, 1e-3, 1)
+        check_real_range("error", self.error, -1, 10)
         if not 0 <= self.rate <= 1e6:
             raise UsageError(f"rate: found {self.rate}, expected 0 to 1,000,000")
         if self.model not in ("any", *MODELS):
@@ -94,10 +105,35 @@ class RoutingGenerator:
         if self.fleet not in ("mixed", "homogeneous", "heterogeneous", *PRESETS):
             known = ("mixed", "homogeneous", "heterogeneous", *PRESETS)
             raise UnknownNameError("fleet", self.fleet, known)
+        if self.fleet in PRESETS and self.fleet not in MODELS.get(self.model, PRESETS):
+            raise UsageError(
+                f"model: found {self.model}, expected that of the fleet, {self.fleet}, or any"
+            )
         if self.workload != "any":
             workload(self.workload)
-        if self.predictor != "any":
-            predict(np.ones(1, dtype=np.int64), self.predictor, 0.0, np.random.default_rng(0))
+        for predictor in ANY_PREDICTOR if self.predictor == "any" else (self.predictor,):
+            for error in ends(self.error):
+                predict(np.ones(1, dtype=np.int64), predictor, error, np.random.default_rng(0))
+        self._check_rules()
+
+    def _check_rules(self) -> None:
+        """Those of every instance, on the smallest there is."""
+        fleet = self._fleet(np.random.default_rng(0), 1 + (self.pools == "disaggregated"))
+        try:
+            RoutingInstance.build([0.0], [1], [1], fleet, **self._rules)
+        except InstanceError as error:
+            raise UsageError(str(error)) from None
+
+    @property
+    def _rules(self) -> dict[str, Any]:
+        """What the options say of every instance."""
+        return {
+            "transfer_s": TRANSFER_S if self.pools == "disaggregated" else 0.0,
+            "hold_s": self.hold_s,
+            "max_holds": self.max_holds,
+            "delay_s": self.delay_s,
+            "stale_s": self.stale_s,
+        }
 
     def grown(self, progress: float) -> Self:
         """The same with requests and replicas up to ``progress`` of the way from low to high."""
@@ -125,9 +161,8 @@ class RoutingGenerator:
         fleet = self._fleet(rng, replicas)
         memory = int(fleet.kv_blocks.min()) * 16
         requests = stream.draw(rng, count, memory)
-        predictor = self._choose(rng, self.predictor, ("bucket", "noise", "exact"))
-        error = rng.uniform(*self.error)
-        disaggregated = self.pools == "disaggregated"
+        predictor = self._choose(rng, self.predictor, ANY_PREDICTOR)
+        error = rng.uniform(*ends(self.error))
         return RoutingInstance.build(
             stream.arrivals(rng, count, self._rate(rng, fleet, requests)),
             requests.prompt,
@@ -140,16 +175,12 @@ class RoutingGenerator:
             name=f"{name}-{count}x{replicas}",
             prefix_cache=self.prefix_cache and bool(stream.turns),
             prefix_tokens=PREFIX_TOKENS,
-            transfer_s=TRANSFER_S if disaggregated else 0.0,
-            hold_s=self.hold_s,
-            max_holds=self.max_holds,
-            delay_s=self.delay_s,
-            stale_s=self.stale_s,
+            **self._rules,
         )
 
     def _rate(self, rng: np.random.Generator, fleet: Fleet, requests: Requests) -> float:
         """Requests a second."""
-        load = rng.uniform(*self.load)
+        load = rng.uniform(*ends(self.load))
         if self.rate:
             return self.rate * len(fleet.kinds)
         rates = sustainable_rate(
@@ -169,13 +200,12 @@ class RoutingGenerator:
         if kind == "mixed":
             kind = ("homogeneous", "heterogeneous")[int(rng.integers(2))]
         if kind in PRESETS:
-            preset(kind)
             names = [kind] * replicas
         elif kind == "homogeneous":
             names = [presets[int(rng.integers(len(presets)))]] * replicas
         else:
             names = [presets[int(k)] for k in rng.integers(len(presets), size=replicas)]
-        low, high = self.memory
+        low, high = ends(self.memory)
         share = float(np.exp(rng.uniform(np.log(low), np.log(high))))
         roles = None
         if self.pools == "disaggregated":

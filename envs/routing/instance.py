@@ -28,6 +28,9 @@ ROLES = ("unified", "prefill", "decode")
 #: Largest number of tokens of a request, of blocks of a replica, and of requests.
 MAX_COUNT = 2**24
 
+#: Shortest interval between reports, in seconds: each is an event of the simulation.
+SHORTEST_STALE_S = 1e-3
+
 
 class Sizes(NamedTuple):
     """What an instance, or the largest of many, takes up."""
@@ -72,8 +75,9 @@ class RoutingInstance(Instance):
         hold_s: a held request may be sent again after this time.
         max_holds: how often a request may be held; 0 forbids holding.
         delay_s: between the decision and the arrival at the replica.
-        stale_s: interval at which replicas report their state; 0: the router sees everything at
-            once.
+        stale_s: interval at which replicas report their state, at least :data:`SHORTEST_STALE_S`;
+            0: the router sees everything at once. It always knows what it has sent where itself,
+            which prefix blocks replicas have cached, and how many tokens each request has had.
         transfer_s: seconds to move the memory of one token from a prefill to a decode replica.
         ttft_slo_s, tpot_slo_s: what a good time to first token and per output token is.
 
@@ -130,6 +134,9 @@ class RoutingInstance(Instance):
             object.__setattr__(self, field, int(value[0]))
         for field in _SECONDS:
             object.__setattr__(self, field, float(_floats([getattr(self, field)], field)[0]))
+        if not isinstance(self.prefix_cache, bool | np.bool_):
+            found = reprlib.repr(self.prefix_cache)
+            raise InstanceError(f"prefix_cache: found {found}, expected true or false")
         object.__setattr__(self, "prefix_cache", bool(self.prefix_cache))
         super().__post_init__()
 
@@ -206,6 +213,10 @@ class RoutingInstance(Instance):
         self._check_memory()
 
     def _check_lengths(self) -> None:
+        if self.arrival.ndim != 1:
+            raise InstanceError(
+                f"arrival: found the shape {self.arrival.shape}, expected a vector of times"
+            )
         count, replicas = len(self.arrival), len(self.kinds)
         if not count or not replicas:
             raise InstanceError(
@@ -262,9 +273,12 @@ class RoutingInstance(Instance):
                     f"engine[{bad[0]}], {what}: found {self.engine[bad[0], column]}, expected at "
                     "least 0"
                 )
-        slow = np.flatnonzero(self.engine[:, 0] + self.engine[:, 2] <= 0)
-        if len(slow):
-            raise InstanceError(f"engine[{slow[0]}]: an iteration takes no time")
+        idle = np.flatnonzero(self.engine[:, 0] <= 0)
+        if len(idle):
+            raise InstanceError(
+                f"engine[{idle[0]}], base: found {self.engine[idle[0], 0]}, expected more than 0: "
+                "every iteration takes time"
+            )
         small = np.flatnonzero(self.token_budget < self.max_batch)
         if len(small):
             r = int(small[0])
@@ -293,6 +307,10 @@ class RoutingInstance(Instance):
         for field in _SECONDS:
             if getattr(self, field) < 0:
                 raise InstanceError(f"{field}: found {getattr(self, field)}, expected at least 0")
+        if 0 < self.stale_s < SHORTEST_STALE_S:
+            raise InstanceError(
+                f"stale_s: found {self.stale_s}, expected 0 or at least {SHORTEST_STALE_S}"
+            )
         if self.max_holds < 0 or (self.max_holds and self.hold_s <= 0):
             raise InstanceError(
                 f"max_holds, hold_s: found {self.max_holds} and {self.hold_s}, expected at least 0 "
@@ -349,19 +367,22 @@ class RoutingInstance(Instance):
 
     @property
     def offered_load(self) -> float:
-        """Arrival rate over the rate that the fleet can sustain, estimated; above 1 queues grow."""
+        """Arrival rate over the rate that the fleet can sustain, estimated; above 1 queues grow.
+
+        Of two pools, what replicas that take prompts would sustain if they did everything counts.
+        """
         span = float(self.arrival[-1] - self.arrival[0])
         if span <= 0:
             return float("inf") if self.num_requests > 1 else 0.0
         rates = sustainable_rate(
             self.engine,
-            self.kv_blocks * self.block_tokens,
+            self.kv_blocks.astype(np.int64) * self.block_tokens,
             self.token_budget,
             self.max_batch,
             float(self.prompt.mean()),
             float(self.output.mean()),
         )
-        return (self.num_requests - 1) / span / float(rates.sum())
+        return (self.num_requests - 1) / span / float(rates[self.role != DECODE].sum())
 
 
 #: Columns of whole numbers with one entry a request.
@@ -430,13 +451,29 @@ def _limits(
     """(n,) the limit ``most`` on responses, lowered to what memory takes, see ``build``."""
     prompts = _integers(prompt, "prompt").astype(np.int64)
     outputs = _integers(output, "output")
-    watermark = options.get("watermark", RoutingInstance.watermark)
-    blocks = fleet.kv_blocks - np.floor(watermark * fleet.kv_blocks).astype(np.int64)
-    context = blocks * options.get("block_tokens", RoutingInstance.block_tokens)
-    needed = (prompts + outputs).max(initial=0)
-    takes_all = context[context >= needed]
+    context = usable_tokens(fleet, **options)
+    takes_all = context[context >= (prompts + outputs).max(initial=0)]
+    memory = takes_all.min() if len(takes_all) else context.max(initial=0)
     limit = outputs.max(initial=1) if most is None else most
-    return np.asarray(np.minimum(limit, (takes_all.min() if len(takes_all) else needed) - prompts))
+    return np.asarray(np.minimum(limit, np.maximum(memory - prompts, outputs)))
+
+
+def usable_tokens(
+    fleet: Fleet,
+    *,
+    watermark: float = RoutingInstance.watermark,
+    block_tokens: int = RoutingInstance.block_tokens,
+    **others: Any,
+) -> NDArray[np.int64]:
+    """(m,) tokens that the memory of each replica takes above its watermark.
+
+    Args:
+        fleet: the replicas.
+        watermark, block_tokens: of the instance.
+        others: further fields of the instance; they do not matter here.
+    """
+    blocks = fleet.kv_blocks - np.floor(watermark * fleet.kv_blocks).astype(np.int64)
+    return np.asarray(blocks * block_tokens, dtype=np.int64)
 
 
 def _check_range(field: str, values: NDArray[Any], low: int, high: int) -> None:
@@ -447,7 +484,7 @@ def _check_range(field: str, values: NDArray[Any], low: int, high: int) -> None:
 
 def _floats(values: Any, field: str) -> NDArray[np.float64]:
     try:
-        array = np.asarray(values, dtype=np.float64)
+        array = _numbers(values).astype(np.float64)
     except (TypeError, ValueError, OverflowError):
         raise InstanceError(f"{field}: found {reprlib.repr(values)}, expected numbers") from None
     bad = np.flatnonzero(~np.isfinite(array.ravel()))
@@ -460,7 +497,7 @@ def _floats(values: Any, field: str) -> NDArray[np.float64]:
 
 def _integers(values: Any, field: str) -> NDArray[np.int32]:
     try:
-        array = np.asarray(values)
+        array = _numbers(values)
         numbers = array.astype(np.float64)
     except (TypeError, ValueError, OverflowError):
         raise InstanceError(f"{field}: found {reprlib.repr(values)}, expected integers") from None
@@ -470,3 +507,11 @@ def _integers(values: Any, field: str) -> NDArray[np.int32]:
         where = f"[{bad[0]}]" if array.ndim == 1 else ""
         raise InstanceError(f"{field}{where}: found {found}, expected a vector of integers")
     return array.astype(np.int32)
+
+
+def _numbers(values: Any) -> NDArray[Any]:
+    """An array; raises TypeError for text, which numpy would read as numbers."""
+    array = np.asarray(values)
+    if array.dtype.kind in "SU":
+        raise TypeError
+    return array

@@ -23,6 +23,8 @@ prefills, held requests, arrivals), then idle replicas begin iterations.
 
 A decision sends one request to a replica or holds it: candidate 0 is hold, candidate 1 + r is
 replica r. The router sees replicas as of their last report, and response lengths only as predicted.
+What it has sent since that report it adds itself. It keeps its own record of what the prefix caches
+hold and hears of evictions at once, so that the overlap with a cache is never old.
 
 The features rest on a projection: what would become of a replica if nothing else arrived and the
 predictions were true, computed event by event instead of iteration by iteration. The marginal cost
@@ -123,7 +125,9 @@ CANDIDATE_FEATURES = (
     "drain_relative",
     "progress_wait",  # of hold: share of the holds used
     "legal",
-    "room",  # share of the memory left when all queued there and the request have been admitted
+    # share of the memory: not in use, less the prompt tokens not processed there (of running
+    # prefills, too, whose blocks are in use already) and the request, whole as predicted
+    "room",
     "fits",  # 1 when that is not negative; of hold: when some replica has room
     "pending",  # prompt tokens not processed there / token budget / 8; of hold: the least
 )
@@ -227,7 +231,7 @@ NOW, INTEGRAL, CREDIT, NEXT_REPORT, SPENT = range(5)
     V_OWN,
     V_FIRST,
     V_NEED,  # blocks of the request's prompt
-    V_ROOM,  # blocks left when all queued and the request, whole as predicted, have been admitted
+    V_ROOM,  # blocks of the feature "room"; what has moved and waits to decode counts nothing
 ) = range(17)
 _NEVER = np.inf
 
@@ -582,7 +586,6 @@ def _fits(state, row, r, i, match):
 def _make_way(state, row, r, queue):
     """SRPT and MLFQ: preempt running requests that come after a waiting one that does not fit."""
     load, running = state.load[row, r], state.running[row, r]
-    preempted = False
     while load[NUM_WAITING] > 0:
         i, _ = _select(state, row, r, queue)
         match = _match(state, row, r, i) if state.computed[row, i] == 0 else 0
@@ -601,8 +604,6 @@ def _make_way(state, row, r, queue):
         if worst_priority > priority or (worst_priority == priority and worst_key <= key):
             break
         _preempt(state, row, r, worst, queue)
-        preempted = True
-    return preempted
 
 
 @_inner
@@ -947,7 +948,11 @@ def _decide(state, row, action, queue):
 
 @_inner
 def _rest(state, row, i, generated):
-    """Predicted tokens left; a response longer than predicted goes on for an eighth."""
+    """Predicted tokens left, but at least one and an eighth of those generated.
+
+    That least rest takes over at eight ninths of the prediction, not where it is reached: near its
+    end a response is expected to go on even when the prediction is true.
+    """
     return max(state.predicted[row, i] - generated, 1 + generated // 8)
 
 
@@ -957,6 +962,14 @@ def _rest_at(state, row, r, i, generated):
     if state.limits[row, r, ROLE] == _PREFILL_ONLY:
         return 1
     return _rest(state, row, i, generated)
+
+
+@_inner
+def _true_rest_at(state, row, r, i, generated):
+    """The same as it will be."""
+    if state.limits[row, r, ROLE] == _PREFILL_ONLY:
+        return 1
+    return state.output[row, i] - generated
 
 
 @_inner
@@ -983,7 +996,7 @@ def _add_waiting(state, row, r, i, n, ready):
     rest = _rest_at(state, row, r, i, state.generated[row, i])
     _add_entry(state, row, r, n, left, rest, context, ready)
     report = state.report[row, r]
-    report[R_TRUE] += left + state.output[row, i] - state.generated[row, i]
+    report[R_TRUE] += left + _true_rest_at(state, row, r, i, state.generated[row, i])
     report[R_WAITING] += 1
     report[R_OLDEST] = min(report[R_OLDEST], state.release[row, i])
     if report[R_WAITING] == 1:
@@ -1016,7 +1029,7 @@ def _write_report(state, row, r):
             state.entry_left[row, r, at] = 0
             at -= 1
         _add_entry(state, row, r, at, 0, tokens, computed, 0.0)
-        report[R_TRUE] += state.output[row, i] - emitted
+        report[R_TRUE] += _true_rest_at(state, row, r, i, emitted)
         count += 1
     report[R_SORTED] = count
     for j in range(load[NUM_RUNNING]):
@@ -1026,7 +1039,7 @@ def _write_report(state, row, r):
         if left > 0:
             tokens = _rest_at(state, row, r, i, state.generated[row, i])
             _add_entry(state, row, r, count, left, tokens, computed, 0.0)
-            report[R_TRUE] += left + state.output[row, i] - state.generated[row, i]
+            report[R_TRUE] += left + _true_rest_at(state, row, r, i, state.generated[row, i])
             count += 1
     report[R_RUNNING] = load[NUM_RUNNING]
     i = load[WAIT_HEAD]
@@ -1053,7 +1066,7 @@ def _write_report(state, row, r):
 
 @_inner
 def _note_sent(state, row, r, i):
-    """Between reports the router adds what it has sent itself."""
+    """Between reports the router adds what it has sent itself, less what is cached there now."""
     report = state.report[row, r]
     _add_waiting(state, row, r, i, int(report[R_ENTRIES]), state.due[row, i])
     report[R_ENTRIES] += 1
@@ -1567,7 +1580,7 @@ def _step_row(state, observation, row, action, queue, reward, terminated):
     """One decision; returns the reward."""
     clock = state.clock[row]
     guidance = 0.0
-    if reward >= AWARE_REWARD and action > 0:
+    if reward >= AWARE_REWARD and action > 0 and state.router[row, MOVING] == 0:
         guidance = state.seconds[row, GUIDANCE] * _shortfall(state, row, action - 1)
     _decide(state, row, action, queue)
     terminated[row] = not _advance(state, row, queue)

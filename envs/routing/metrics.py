@@ -95,7 +95,8 @@ def service_gap(instance: RoutingInstance, solution: RoutingSolution) -> float:
 def _quantile(
     values: Callable[[Any, Any], NDArray[np.float64]], q: float, instance: Any, solution: Any
 ) -> float:
-    return float(np.nanquantile(values(instance, solution), q))
+    column = values(instance, solution)
+    return float(np.nanquantile(column, q)) if len(column) else 0.0
 
 
 def _mean(values: Callable[[Any, Any], NDArray[Any]], instance: Any, solution: Any) -> float:

@@ -82,14 +82,15 @@ def rgb_array(
     Returns:
         (height, width, 3) uint8; the size depends on the number of replicas alone.
     """
+    first, end = (np.nan_to_num(record[column], nan=now) for column in ("first_token", "end"))
+    moved = record["decoder"] >= 0
+    decodes_at = np.where(moved, record["decoder"], record["replica"])
     with own_style():
         figure, panels = _figure(num_replicas)
         for r, axes in enumerate(panels):
-            here = np.flatnonzero(record["replica"] == r)
-            first = np.nan_to_num(record["first_token"][here], nan=now)
-            end = np.nan_to_num(record["end"][here], nan=now)
-            _steps(axes, record["release"][here], first, QUEUE)
-            _steps(axes, first, end, BATCH)
+            here, decoding = record["replica"] == r, decodes_at == r
+            _steps(axes, record["release"][here], first[here], QUEUE)
+            _steps(axes, first[decoding], end[decoding], BATCH)
             axes.set_title(f"replica {r}", **_title(7.5))
         _finish(panels, max(now, float(arrival[-1]), 1e-3))
         done = int(np.isfinite(record["end"]).sum())
@@ -119,9 +120,7 @@ def _draw_iterations(axes: "Axes", iterations: list[Iteration], blocks: int) -> 
     if not iterations:
         return
     start = np.array([it.start for it in iterations])
-    axes.step(
-        start, [it.decodes + (it.prefill > 0) for it in iterations], BATCH, where="post", lw=1
-    )
+    axes.step(start, [it.batch for it in iterations], BATCH, where="post", lw=1)
     axes.fill_between(start, [it.waiting for it in iterations], step="post", color=QUEUE, alpha=0.6)
     share = axes.twinx()
     share.plot(start, [100 * it.used / blocks for it in iterations], MEMORY, lw=0.9)

@@ -66,6 +66,7 @@ class Iteration(NamedTuple):
     end: float
     prefill: int  # prompt tokens
     decodes: int
+    batch: int  # requests that run
     used: int  # blocks in use, unused cache left out
     waiting: int
 
@@ -463,9 +464,15 @@ def _move(
 
 def _iteration(replica: _Replica, now: float) -> Iteration:
     used = replica.total - replica.available()
-    waiting = len(replica.waiting)
     return Iteration(
-        replica.number, replica.started, now, replica.prefill, replica.decodes, used, waiting
+        replica=replica.number,
+        start=replica.started,
+        end=now,
+        prefill=replica.prefill,
+        decodes=replica.decodes,
+        batch=len(replica.running),
+        used=used,
+        waiting=len(replica.waiting),
     )
 
 

@@ -4,7 +4,8 @@ Lengths are lognormal; parameters (mean and standard deviation of the logarithm)
 
 * ``azure-conversation``, ``azure-code``: the Azure LLM inference traces of 2023 (Patel et al.,
   Splitwise, ISCA 2024; CC-BY-4.0), 19,366 and 8,819 requests; gaps between arrivals have a
-  coefficient of variation of 1.09 and 13.2.
+  coefficient of variation of 1.09 and 13.2. Of code they are drawn here with 4: with 13.2 a gamma
+  distribution would have nine of ten below a millionth of their mean.
 * ``mooncake``: the conversation trace of Mooncake (Qin et al., FAST 2025; Apache-2.0), 12,031
   requests, 37 % of whose prompt tokens an infinite cache would find. Conversations are drawn here
   turn by turn, on top of shared system prompts; their number of turns is set to come near that.

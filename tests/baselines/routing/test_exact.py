@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from makespan.baselines.routing.exact import BruteForce, Clairvoyant
+from makespan.baselines.routing.exact import BLIND_QUEUES, BruteForce, Clairvoyant
 from makespan.baselines.routing.rules import RULES, RulePolicy
 from makespan.envs.core.errors import UnknownNameError, UsageError
 from makespan.envs.core.rollout import rollout
@@ -32,21 +32,24 @@ def test_two_that_disturb_each_other_are_kept_apart() -> None:
 
 
 def test_too_many_ways_are_refused() -> None:
-    instance = example("many", [(0.0, 5, 5)] * 30, replicas=2)
-    with pytest.raises(UsageError, match="brute force tries at most"):
-        BruteForce().solve(instance, None, RNG)
+    for requests, replicas in ((30, 2), (8000, 4)):
+        instance = example("many", [(0.0, 5, 5)] * requests, replicas=replicas)
+        found = rf"give {replicas}\*\*{requests} ways, brute force tries at most 65,536"
+        with pytest.raises(UsageError, match=found):
+            BruteForce().solve(instance, None, RNG)
 
 
-def test_knowing_the_lengths_is_the_rule_with_true_predictions() -> None:
+@pytest.mark.parametrize("queue", BLIND_QUEUES)
+def test_knowing_the_lengths_is_the_rule_with_true_predictions(queue: str) -> None:
     rng = np.random.default_rng(3)
     requests = [
         (float(0.01 * i), int(rng.integers(1, 90)), int(rng.integers(1, 90))) for i in range(40)
     ]
     instance = example("known", requests, replicas=3, predicted=[30] * 40)
-    solution = Clairvoyant().solve(instance, None, RNG).solution
+    solution = Clairvoyant(queue=queue).solve(instance, None, RNG).solution
     solution.validate(instance)
     truth = dataclasses.replace(instance, predicted=instance.output)
-    problem = RoutingProblem.for_instances([truth])
+    problem = RoutingProblem.for_instances([truth], queue)
     expected = rollout(problem, [truth], RulePolicy("marginal"), RNG)[0]
     assert solution == expected
 

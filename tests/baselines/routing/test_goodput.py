@@ -37,6 +37,11 @@ def test_objectives_that_nothing_meets_are_named() -> None:
         goodput([impossible], RulePolicy("jsq"))
 
 
+def test_requests_at_one_time_have_no_rate() -> None:
+    with pytest.raises(UsageError, match="burst: found all requests at one time"):
+        goodput([example("burst", [(1.0, 40, 3)] * 5)], RulePolicy("jsq"))
+
+
 def test_a_cluster_that_always_attains_gives_the_highest_factor() -> None:
     found = goodput([INSTANCE], RulePolicy("jsq"), attainment=0.0)
     assert np.isclose(found.factor, 8.0)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,6 +46,12 @@ def test_a_file_of_something_else_is_named(tmp_path: Path) -> None:
         LinearPolicy(str(path))
     path.write_text(central_queue().to_json({}))
     np.testing.assert_allclose(LinearPolicy(str(path)).weights.values, central_queue().values)
+
+
+@pytest.mark.parametrize("ignored", [{"recipe": "memory"}, {"requests": 30}])
+def test_a_trace_leaves_no_choice_of_recipe_or_requests(ignored: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="trace: found recipe or requests with it"):
+        Options(Path("w.json"), trace="trace.csv", **ignored)
 
 
 @pytest.mark.slow

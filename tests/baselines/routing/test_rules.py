@@ -10,7 +10,7 @@ from makespan.baselines.routing.rules import RULES, RandomChoices, RulePolicy, V
 from makespan.envs.core.errors import UnknownNameError
 from makespan.envs.core.rollout import rollout
 from makespan.envs.routing.examples import example
-from makespan.envs.routing.instance import Fleet, RoutingInstance
+from makespan.envs.routing.instance import DECODE, PREFILL, Fleet, RoutingInstance
 from makespan.envs.routing.problem import RoutingProblem
 from makespan.envs.routing.solution import RoutingSolution
 
@@ -37,6 +37,14 @@ def chosen(rule: str, **columns: Any) -> int:
 def test_round_robin_takes_turns() -> None:
     turns = [chosen("round-robin", released=sent, running=[0, 0]) for sent in range(5)]
     assert turns == [0, 1, 0, 1, 0]
+
+
+def test_round_robin_takes_equal_turns_among_the_legal() -> None:
+    turns = []
+    for sent in range(5):
+        view = seen(released=sent, legal=[False, True, False, True])
+        turns.append(int(np.where(view.legal, RULES["round-robin"](view), np.inf).argmin()))
+    assert turns == [1, 3, 1, 3, 1]
 
 
 def test_jsq_counts_requests_and_vllm_weighs_those_that_wait() -> None:
@@ -142,6 +150,16 @@ def test_least_work_of_requests_that_come_together() -> None:
     instance = example("work", requests, replicas=2)
     assert routed(instance, RulePolicy("least-tokens")).replica.tolist() == [0, 1, 1, 1]
     assert routed(instance, RulePolicy("round-robin")).replica.tolist() == [0, 1, 0, 1]
+
+
+def test_round_robin_takes_turns_in_either_pool() -> None:
+    """The second request needs no second replica: its only token comes with the prefill."""
+    requests = [(0.1 * i, 20, 1 if i == 1 else 3) for i in range(6)]
+    roles = [PREFILL, DECODE, PREFILL, DECODE]
+    instance = example("pools", requests, replicas=4, roles=roles)
+    solution = routed(instance, RulePolicy("round-robin"))
+    assert solution.replica.tolist() == [0, 2, 0, 2, 0, 2]
+    assert solution.decoder.tolist() == [1, -1, 3, 1, 3, 1]
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -4,11 +4,14 @@ import gzip
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from makespan.envs.core import files
 from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
+from makespan.envs.routing import formats
 from makespan.envs.routing.examples import ALONE
 from makespan.envs.routing.formats import (
     parse_fleet,
@@ -136,6 +139,33 @@ def test_what_fits_nowhere_is_left_out_and_said(tmp_path: Path) -> None:
     assert "1 too long" in instance.name
 
 
+@pytest.mark.parametrize("options", [{"watermark": 0.5}, {"block_tokens": 8}])
+def test_what_fits_is_what_the_options_leave_of_the_memory(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    """7,370 blocks of 16 tokens take 100,000; with half of them free, or of 8 tokens, not."""
+    trace = read_trace(written(tmp_path / "t.csv", AZURE.replace("879", "100000")))
+    fleet = Fleet.of(["a100/llama-2-7b/1"])
+    assert trace_windows(trace, fleet)[0].num_requests == 3
+    assert trace_windows(trace, fleet, **options)[0].num_requests == 2
+
+
+def test_a_plain_trace_may_be_larger_than_other_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path / "large.csv", AZURE + "\n" * files.MAX_FILE_SIZE)
+    assert len(read_trace(path).prompt) == 3
+    monkeypatch.setattr(formats, "MAX_TRACE_SIZE", 100)
+    with pytest.raises(InstanceError, match="the most that is read"):
+        read_trace(path)
+
+
+@pytest.mark.parametrize("zone", ["Z", "+00:00"])
+def test_utc_may_be_said(tmp_path: Path, zone: str) -> None:
+    text = AZURE.replace("5900,", f"5900{zone},")
+    np.testing.assert_allclose(read_trace(written(tmp_path / "z.csv", text)).arrival[2], 60)
+
+
 def test_an_overload_is_said_before_the_run(tmp_path: Path) -> None:
     path = long_trace(tmp_path)
     with pytest.warns(UserWarning, match="offer more than the fleet can serve"):
@@ -156,6 +186,16 @@ def test_an_overload_is_said_before_the_run(tmp_path: Path) -> None:
         ("rate=fast", InstanceError, "rate: found 'fast'"),
         ("part=tset", UnknownNameError, "did you mean test"),
         ("predictor=oracle", UnknownNameError, "unknown predictor"),
+        ("load=0.8,requests=1", UsageError, r"load: found 1 request\(s\) at one time in long-0"),
+        ("memory=50", UsageError, "memory: found 50.0, expected more than 0, at most 1"),
+        ("memory=1e20", UsageError, "memory: found 1e\\+20"),
+        ("memory=-1", UsageError, "memory: found -1.0"),
+        ("cache=yes", UnknownNameError, "unknown cache 'yes'; known: off, on"),
+        ("fleet=\u00b2*a100/llama-2-7b/1", UsageError, r"expected number\*preset"),
+        ("fleet=4097*a100/llama-2-7b/1", UsageError, "at most 4096 replicas"),
+        ("fleet=4000*a100/llama-2-7b/1+97*a100/llama-2-7b/1", UsageError, "at most 4096"),
+        ("rate=2,rate=3", UsageError, "found rate twice"),
+        ("rate=2,load=0.5", UsageError, "found load and rate, expected one of them"),
     ],
 )
 def test_wrong_options_of_a_trace_are_explained(

@@ -1,5 +1,7 @@
 """Random clusters, workloads, predictors and suites."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -21,11 +23,12 @@ def test_equal_seeds_give_equal_instances_within_the_largest_sizes() -> None:
 
 
 def test_the_load_is_what_was_asked_for() -> None:
-    generator = RoutingGenerator(
+    unified = RoutingGenerator(
         num_requests=3000, num_replicas=4, workload="five-tasks", load=(0.7, 0.7)
     )
-    loads = [generator.sample(np.random.default_rng(seed)).offered_load for seed in range(5)]
-    assert np.mean(loads) == pytest.approx(0.7, rel=0.05)
+    for generator in (unified, replace(unified, pools="disaggregated")):
+        loads = [generator.sample(np.random.default_rng(seed)).offered_load for seed in range(5)]
+        assert np.mean(loads) == pytest.approx(0.7, rel=0.05)
 
 
 def test_fleets_are_of_one_kind_or_of_several() -> None:
@@ -108,6 +111,17 @@ def test_predictors() -> None:
         ({"workload": "azure"}, UnknownNameError, "unknown workload"),
         ({"predictor": "exakt"}, UnknownNameError, "did you mean exact"),
         ({"num_replicas": 1, "pools": "disaggregated"}, UsageError, "need at least 2"),
+        ({"pools": "disagregated"}, UnknownNameError, "did you mean disaggregated"),
+        ({"error": (0, 2)}, UsageError, "error: found 2, expected 0.0 to 1.0 for bucket"),
+        ({"error": -0.5, "predictor": "noise"}, UsageError, "error: found -0.5"),
+        ({"token_budget": 0}, UsageError, r"token_budget\[0\]: found 0, expected 1"),
+        ({"hold_s": -1.0}, UsageError, "hold_s: found -1.0, expected at least 0"),
+        ({"stale_s": 1e-9}, UsageError, "stale_s: found 1e-09"),
+        (
+            {"model": "llama-2-13b", "fleet": "a100/llama-2-7b/1"},
+            UsageError,
+            "model: found llama-2-13b, expected that of the fleet, a100/llama-2-7b/1, or any",
+        ),
     ],
 )
 def test_wrong_options_are_explained(

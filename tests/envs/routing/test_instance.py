@@ -6,11 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from makespan.baselines.routing.rules import RulePolicy
 from makespan.envs.core.errors import InstanceError, UnknownNameError
+from makespan.envs.core.rollout import rollout
 from makespan.envs.routing.bounds import latency_alone, lower_bound
 from makespan.envs.routing.examples import ALONE, EIGHT, example, simple_fleet
 from makespan.envs.routing.hardware import PRESETS, iteration_time, preset, sustainable_rate
 from makespan.envs.routing.instance import DECODE, PREFILL, Fleet, RoutingInstance
+from makespan.envs.routing.problem import RoutingProblem
 
 
 def build(**options: Any) -> RoutingInstance:
@@ -41,7 +44,16 @@ def test_it_survives_json() -> None:
         ({"hold_s": 0.0}, "max_holds, hold_s"),
         ({"delay_s": -1.0}, "delay_s: found -1.0, expected at least 0"),
         ({"replicas": simple_fleet(base=-1.0)}, r"engine\[0\], base: found -1.0"),
-        ({"replicas": simple_fleet(base=0.0, decode=0.0)}, "takes no time"),
+        ({"replicas": simple_fleet(base=0.0)}, r"engine\[0\], base: found 0.0, expected more"),
+        ({"stale_s": 1e-9}, "stale_s: found 1e-09, expected 0 or at least 0.001"),
+        ({"prefix_cache": "false"}, "prefix_cache: found 'false', expected true or false"),
+        ({"prompt": ["100.0", "20"]}, "prompt: found .*'100.0'.*, expected integers"),
+        ({"arrival": ["0", "1"]}, "arrival: found .*, expected numbers"),
+        ({"arrival": [[0.0, 1.0]]}, r"arrival: found the shape \(1, 2\), expected a vector"),
+        (
+            {"prompt": [300, 1000], "output": [10, 500], "replicas": simple_fleet(kv_blocks=38)},
+            "request 1: its prompt of 1000 and response of at most 500 tokens need 94 blocks",
+        ),
         ({"replicas": simple_fleet(token_budget=8)}, r"token_budget\[0\]: found 8"),
         ({"replicas": simple_fleet(2, roles=[PREFILL, PREFILL])}, "expected both"),
         ({"replicas": simple_fleet(2, roles=[DECODE, DECODE])}, "expected both"),
@@ -105,9 +117,31 @@ def test_the_bound_counts_what_a_cache_may_hold() -> None:
     np.testing.assert_allclose(latency_alone(example("none", requests, **options)), [0.012] * 2)
 
 
+def test_the_bound_holds_when_a_later_request_fills_the_cache() -> None:
+    """Beyond 16 tokens each takes a millisecond more, so two short iterations beat a long one.
+
+    The second request goes first (1 ms), then the first finds 16 of its 32 tokens (1 ms more).
+    """
+    engine = np.array([[1e-3, 0, 0, 1e-3, 16, 0, 0]])
+    fleet = simple_fleet(token_budget=64, max_batch=1)._replace(engine=engine)
+    instance = RoutingInstance.build(
+        [0.0, 0.0], [32, 16], [1, 1], fleet,
+        priority=[0, 1], prefixes=[[1], [1]], prefix_tokens=16, prefix_cache=True,
+    )  # fmt: skip
+    problem = RoutingProblem.for_instances([instance])
+    jsq = RulePolicy("jsq")
+    solution = rollout(problem, [instance], jsq, np.random.default_rng(0))[0]
+    assert solution.objective(instance) == pytest.approx(1.5e-3)
+    np.testing.assert_allclose(latency_alone(instance), [1e-3, 1e-3])
+
+
 def test_offered_load_is_the_rate_over_what_the_fleet_sustains() -> None:
     requests = [(0.1 * i, 100, 100) for i in range(11)]
     one = example("one", requests, kv_blocks=10_000)
     two = example("two", requests, kv_blocks=10_000, replicas=2)
     assert one.offered_load == pytest.approx(2 * two.offered_load)
     assert (one.size, two.size) == ("1 replicas", "2 replicas")
+    pools = example("pools", requests, kv_blocks=10_000, replicas=2, roles=[PREFILL, DECODE])
+    assert pools.offered_load == one.offered_load
+    huge = example("huge", requests, kv_blocks=2**24, block_tokens=2**8, prefix_tokens=2**8)
+    assert huge.offered_load == pytest.approx(one.offered_load)

@@ -11,7 +11,7 @@ import pytest
 from makespan.baselines.random import RandomPolicy
 from makespan.envs.core.errors import InvalidSolutionError
 from makespan.envs.core.rollout import rollout
-from makespan.envs.routing.examples import example
+from makespan.envs.routing.examples import example, simple_fleet
 from makespan.envs.routing.formats import read_solution, write_solution
 from makespan.envs.routing.instance import DECODE, PREFILL, RoutingInstance
 from makespan.envs.routing.problem import RoutingProblem
@@ -58,6 +58,33 @@ def test_what_the_simulator_did_is_valid() -> None:
 def test_what_is_wrong_is_named(column: str, value: Any, message: str) -> None:
     with pytest.raises(InvalidSolutionError, match=message):
         changed(routed(INSTANCE), column, 3, value).validate(INSTANCE)
+
+
+@pytest.mark.parametrize("column", ["first_token", "end", "release"])
+def test_times_far_from_zero_are_checked_as_closely(column: str) -> None:
+    """With a clock of seconds since 1970, a second is no error of rounding."""
+    late = dataclasses.replace(INSTANCE, arrival=INSTANCE.arrival + 1.7e9)
+    solution = routed(late)
+    solution.validate(late)
+    with pytest.raises(InvalidSolutionError, match=f"request 3: {column}"):
+        changed(solution, column, 3, getattr(solution, column)[3] - 1).validate(late)
+
+
+def test_nothing_is_released_before_it_arrives() -> None:
+    solution = routed(INSTANCE)
+    early = np.nextafter(INSTANCE.arrival[3], 0)
+    with pytest.raises(InvalidSolutionError, match="request 3: released -"):
+        changed(solution, "release", 3, early).validate(INSTANCE)
+
+
+def test_a_replica_must_take_the_longest_response_that_there_may_be() -> None:
+    """300 tokens and 50 fit into 25 blocks of 16, but it might have become 250."""
+    fleet = simple_fleet(2)._replace(kv_blocks=np.array([25, 60]))
+    instance = RoutingInstance.build([0.0], [300], [50], fleet, max_tokens=[250])
+    solution = routed(instance)
+    assert solution.replica[0] == 1
+    with pytest.raises(InvalidSolutionError, match="request 0: needs 35 blocks, replica 0 has 25"):
+        changed(solution, "replica", 0, 0).validate(instance)
 
 
 def test_another_replica_gives_other_times() -> None:
