@@ -1,13 +1,13 @@
 """Command line: compare policies and solvers on a benchmark suite, or solve one's own instances."""
 
 import dataclasses
-import os
 import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -107,14 +107,13 @@ def main(argv: Sequence[str] | None = None, families: "Families | None" = None) 
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     families = _families() if families is None else families
-    named = next((families[word]() for word in arguments if word in families), None)
+    named = _named_family(arguments, families)
     options = tyro.cli(
-        _options_type(named),
+        _options_type(None if named is None else families[named]()),
         prog="evaluate.py",
         args=arguments,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
-    os.environ.setdefault("OMP_NUM_THREADS", str(options.threads))  # before torch is imported
     from makespan.baselines.runner import RunError
 
     try:
@@ -134,6 +133,14 @@ def _families() -> "Families":
     from makespan.envs import FAMILIES
 
     return {name: partial(registered_family, name) for name in FAMILIES}
+
+
+def _named_family(arguments: Sequence[str], families: "Families") -> str | None:
+    """The first word that names a family and is not the value of an option, if there is one."""
+    for before, word in pairwise(["", *arguments]):
+        if word in families and (before in ("--list", "--quiet") or not before.startswith("--")):
+            return word
+    return None
 
 
 def _options_type(family: "Family | None") -> type[Options]:
@@ -187,7 +194,7 @@ def _print_names(console: "Console", family: "Family") -> None:
 
 
 def _make_plan(options: Options, make_family: "Callable[[], Family]") -> "Plan":
-    from makespan.baselines.evaluation import Plan, load_own, load_suite, split_specs
+    from makespan.baselines.evaluation import Plan, file_name, load_own, load_suite, split_specs
     from makespan.baselines.runner import Workbench
 
     family = make_family()
@@ -196,8 +203,8 @@ def _make_plan(options: Options, make_family: "Callable[[], Family]") -> "Plan":
         instances, best_known = load_suite(family, options.suite)
     else:
         instances, best_known = load_own(family, options.instance, options.given(family))
-    label = options.suite or instances[0].name
-    new_folder = Path("reports") / time.strftime(f"{family.name}-{label}-%Y%m%d-%H%M%S")
+    label = file_name(options.suite or instances[0].name)
+    new_folder = Path("reports") / f"{family.name}-{label}-{time.strftime('%Y%m%d-%H%M%S')}"
     return Plan(
         make_family=make_family,
         workbench=Workbench(family),
@@ -267,7 +274,7 @@ def _solve(evaluation: "Evaluation", options: Options, console: "Console") -> No
             "starting (the first run compiles)", total=len(evaluation.missing())
         )
         backend = options.backend or ("serial" if options.workers == 1 else "process")
-        for row in evaluation.run(backend, options.workers):
+        for row in evaluation.run(backend, options.workers, options.threads):
             progress.update(bar, advance=1, description=f"{row.instance}, {row.solver}")
         progress.update(bar, description="solved")
 

@@ -6,6 +6,7 @@ Nothing but the series has a colour of its own, so one picture serves light and 
 import io
 import re
 from collections.abc import Sequence
+from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -214,6 +215,6 @@ def _svg(figure: "Figure", description: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r"<svg", f'<svg role="img" aria-label="{description}"', svg, count=1)
+    svg = svg.replace("<svg", f'<svg role="img" aria-label="{escape(description)}"', 1)
     svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg)
     return svg.replace(PAGE_COLOUR, "currentColor")

@@ -11,17 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from makespan import __version__
-from makespan.baselines.backends import BACKENDS, MakeFamily
+from makespan.baselines.backends import BACKENDS, MakeFamily, Places
 from makespan.baselines.report import Picture
 from makespan.baselines.results import ResultsFile, Row, with_gaps
-from makespan.baselines.runner import (
-    InterruptedSolve,
-    Outcome,
-    Task,
-    Workbench,
-    hardware,
-)
+from makespan.baselines.runner import InterruptedSolve, Outcome, Task, Workbench
 from makespan.baselines.summary import Summary, summarise
 from makespan.envs.core.errors import MakespanError, UnknownNameError, UsageError
 from makespan.envs.core.family import BestKnown, Family
@@ -63,7 +56,7 @@ class Plan:
     def tasks(self) -> list[Task]:
         """All tasks, instance by instance, so that an interruption leaves a fair comparison."""
         return [
-            Task(instance, spec, seed, self.time_limit_s)
+            self.workbench.task(instance, spec, seed, self.time_limit_s)
             for instance in self.instances
             for spec in self.specs
             for seed in self.seeds
@@ -81,7 +74,7 @@ class Plan:
 
     @property
     def rules(self) -> list[str]:
-        """Specifications that are one run of a policy that was not learnt: dispatching rules."""
+        """Specifications of dispatching rules, see :func:`is_rule`."""
         solvers = {spec: self.workbench.solver(spec) for spec in self.specs}
         return [spec for spec, solver in solvers.items() if is_rule(solver)]
 
@@ -101,8 +94,10 @@ class Plan:
 
 
 def is_rule(solver: Solver[Any]) -> bool:
-    """Whether it is one run of a policy that was not learnt."""
-    return isinstance(solver, RolloutSolver) and not getattr(solver.policy, "learnt", False)
+    """Whether it is one run of a policy that was not learnt and does not see the future."""
+    if not isinstance(solver, RolloutSolver):
+        return False
+    return not any(getattr(solver.policy, name, False) for name in ("learnt", "sees_future"))
 
 
 @dataclass
@@ -129,19 +124,21 @@ class Evaluation:
         done = {row.key for row in self.results.rows}
         return [task for task in self.plan.tasks if task.key not in done]
 
-    def run(self, backend: str = "serial", workers: int = 1) -> Iterator[Row]:
+    def run(self, backend: str = "serial", workers: int = 1, threads: int = 1) -> Iterator[Row]:
         """Run the missing tasks; each row is on the disk before it is yielded.
 
         Args:
             backend: where, a key of :data:`makespan.baselines.backends.BACKENDS`.
             workers: number of processes.
+            threads: of each, for neural networks.
 
         Raises:
             RunError: naming solver and instance, when a solution is invalid.
             UsageError: for a backend that is not installed, or has no workers.
         """
         plan = self.plan
-        outcomes = BACKENDS[backend](plan.workbench, plan.make_family, self.missing(), workers)
+        places = Places(workers, threads)
+        outcomes = BACKENDS[backend](plan.workbench, plan.make_family, self.missing(), places)
         with contextlib.closing(outcomes):
             try:
                 for outcome in outcomes:
@@ -201,6 +198,7 @@ class Evaluation:
             options=tuple(outcome.options.get(name, "") for name in self.plan.option_names),
             seed=task.seed,
             time_limit_s=task.time_limit_s,
+            weights_hash=task.weights_hash,
             objective=outcome.objective,
             metrics=tuple(outcome.metrics[name] for name in self.plan.metric_names),
             lower_bound=outcome.lower_bound,
@@ -211,18 +209,18 @@ class Evaluation:
             gap_to="",
             seconds=outcome.seconds,
             status="optimal" if outcome.optimal else "feasible",
-            version=__version__,
-            hardware=hardware(),
+            version=task.key.version,
+            hardware=outcome.hardware,
             improvements=outcome.improvements,
         )
 
     def _is_best(self, outcome: Outcome) -> bool:
-        """Whether no other seed of this solver did as well on this instance, in any process."""
-        name, spec = outcome.task.instance.name, outcome.task.spec
+        """Whether no other seed did as well at the same task, in any process."""
+        task = outcome.task.key
         return all(
             row.objective > outcome.objective
             for row in self.results.rows
-            if row.instance == name and row.solver == spec
+            if row.key._replace(seed=task.seed) == task
         )
 
     def _write_out(self, outcome: Outcome) -> None:
@@ -230,21 +228,23 @@ class Evaluation:
         name, spec = outcome.task.instance.name, outcome.task.spec
         folder = self.plan.out / "solutions"
         folder.mkdir(exist_ok=True)
-        stem = folder / _file_name(name, spec)
+        stem = folder / file_name(name, spec)
         self.plan.family.write_solution(outcome.task.instance, outcome.solution, stem)
         self._draw(name, spec, outcome.solution, outcome.lower_bound)
 
     def _picture_path(self, name: str, spec: str) -> Path:
-        return self.plan.out / "pictures" / f"{_file_name(name, spec)}.png"
+        return self.plan.out / "pictures" / f"{file_name(name, spec)}.png"
 
     def _draw(self, name: str, spec: str, solution: Any, lower_bound: float = -math.inf) -> None:
         """Draw a solution; the bound shown is the best that is known by now."""
-        bounds = [row.lower_bound for row in self.results.rows if row.instance == name]
+        instance = next(each for each in self.plan.instances if each.name == name)
+        content = instance.content_hash()
+        bounds = [r.lower_bound for r in self.results.rows if r.instance_hash == content]
         path = self._picture_path(name, spec)
         path.parent.mkdir(exist_ok=True)
         draw: Callable[..., None] = self.plan.family.draw
         draw(
-            next(instance for instance in self.plan.instances if instance.name == name),
+            instance,
             solution,
             path,
             policy=spec,
@@ -317,20 +317,22 @@ def compare(
     if not rows:
         return rows, None
     plan = evaluation.plan
-    return rows, summarise(rows, plan.option_names, plan.rules, baseline, plan.metric_names)
+    return rows, summarise(
+        rows, plan.option_names, plan.rules, baseline, plan.metric_names, plan.specs
+    )
 
 
 def _check_distinct(what: str, names: Sequence[str]) -> None:
     seen: dict[str, str] = {}
     for name in names:
-        file_name = _file_name(name).lower()
-        if file_name in seen:
+        file = file_name(name).lower()
+        if file in seen:
             raise UsageError(
-                f"{what} {seen[file_name]!r} and {name!r} would share their files; rename one"
+                f"{what} {seen[file]!r} and {name!r} would share their files; rename one"
             )
-        seen[file_name] = name
+        seen[file] = name
 
 
-def _file_name(*parts: str) -> str:
+def file_name(*parts: str) -> str:
     """A file name that every system takes, without dots, from an instance and a specification."""
     return "__".join(re.sub(r"[^A-Za-z0-9_-]+", "-", part).strip("-") for part in parts)

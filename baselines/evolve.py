@@ -55,9 +55,9 @@ class EvolutionConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_least(self, instances=1, generations=1, population=4, validation=0)
-        if not self.spread > 0:
-            raise UsageError(f"spread: found {self.spread}, expected more than 0")
+        check_least(self, instances=1, generations=1, population=4, validation=0, seed=0)
+        if not 0 < self.spread < float("inf"):
+            raise UsageError(f"spread: found {self.spread}, expected a number above 0")
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,9 @@ def run_command(options: Any, description: str | None, run: Callable[[Any], None
     except MakespanError as error:
         raise SystemExit(f"evolve: {error}") from None
     except KeyboardInterrupt:
-        raise SystemExit("evolve: interrupted; the best weights so far are written") from None
+        raise SystemExit(
+            "evolve: interrupted; after the first generation the best weights so far are written"
+        ) from None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ The weights are learnt for one kind of instance by :mod:`makespan.baselines.evol
 processor time; those that ship stand in the family's ``linear.json``.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -170,6 +171,12 @@ class LinearPolicy(ScorePolicy):
             weighted = values[:, places.product] * squash(whole[:, places.whole])
             sums += np.einsum("dap,dp->da", squash(candidates[:, :, places.factor]), weighted)
         return sums
+
+    @property
+    def weights_hash(self) -> str:
+        """Of terms and weights."""
+        text = ",".join(self.weights.terms).encode()
+        return hashlib.sha256(text + self.weights.values.tobytes()).hexdigest()[:16]
 
     def with_temperature(self, temperature: float | NDArray[np.float64]) -> Self:
         """The same weights at another temperature."""

@@ -99,6 +99,8 @@ def _policy_solver(family: Family, text: str, spec: Spec) -> Solver[Any]:
     values = _values(text, spec.options, own | search)
     policy = make_policy(**{key: values[key] for key in values if key not in search})
     for option, value in policy.requires.items():
+        if option not in family.problem_options:
+            raise UsageError(f"{text!r}: needs the option {option}, which {family.name} has not")
         if options.setdefault(option, value) != value:
             raise UsageError(
                 f"{text!r}: {spec.name} needs {option} {value}, found {options[option]}"

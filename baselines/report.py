@@ -12,7 +12,7 @@ from makespan.baselines.charts import (
     profile_chart,
 )
 from makespan.baselines.results import Row
-from makespan.baselines.statistics import CONFIDENCE, RESAMPLES
+from makespan.baselines.statistics import CONFIDENCE, RESAMPLES, STRATIFIED
 from makespan.baselines.summary import (
     SolverSummary,
     Summary,
@@ -123,7 +123,12 @@ def write_page(path: Path, page: Page) -> None:
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    html = template.render(vars(page), confidence=f"{100 * CONFIDENCE:g} %", resamples=RESAMPLES)
+    html = template.render(
+        vars(page),
+        confidence=f"{100 * CONFIDENCE:g} %",
+        resamples=f"{RESAMPLES:,}",
+        stratified=f"{STRATIFIED:,}",
+    )
     write_atomically(path, html)
 
 
@@ -166,12 +171,21 @@ def headline(summary: Summary | None, rows: Sequence[Row]) -> str:
     )
     if best.paired is None or best.overall.instances == 1:
         return sentence
-    verdict = "significant" if best.p_adjusted < 1 - CONFIDENCE else "not significant"
+    verdict = "significant" if _is_significant(best) else "not significant"
     direction = "less" if best.paired.mean <= 0 else "more"
     return (
         f"{sentence} That is {abs(best.paired.mean):.2f} percentage points {direction} than "
         f"{summary.baseline} (p = {best.p_adjusted:.2g}, {verdict})."
     )
+
+
+def _is_significant(solver: SolverSummary) -> bool:
+    """Whether test, interval and mean agree: the test is about most instances, not the mean."""
+    paired = solver.paired
+    if paired is None or not solver.p_adjusted < 1 - CONFIDENCE:
+        return False
+    low, high = paired.interval
+    return not low <= 0 <= high and (paired.mean < 0) == (paired.better > paired.worse)
 
 
 def _gap_text(solver: SolverSummary) -> str:

@@ -33,6 +33,7 @@ class Row:
             family's order; empty for solvers that do not go through the simulator.
         seed: of the random generator that the solver was given.
         time_limit_s: seconds allowed; None: the solver's own limit.
+        weights_hash: of a learnt policy, so that rows are not taken for those of other weights.
         objective: value of the validated solution.
         metrics: further figures of the solution, in the family's order.
         lower_bound: best of the solver's proven bound and the family's quick bound.
@@ -55,6 +56,7 @@ class Row:
     options: tuple[str, ...]
     seed: int
     time_limit_s: float | None
+    weights_hash: str
     objective: float
     metrics: tuple[float, ...]
     lower_bound: float
@@ -72,7 +74,7 @@ class Row:
     @property
     def key(self) -> "Key":
         """What makes a row the answer to a task."""
-        return Key(self.instance, self.instance_hash, self.solver, self.seed, self.time_limit_s)
+        return Key(*(getattr(self, name) for name in Key._fields))
 
 
 class Key(NamedTuple):
@@ -83,6 +85,8 @@ class Key(NamedTuple):
     solver: str
     seed: int
     time_limit_s: float | None
+    weights_hash: str
+    version: str
 
 
 class Reference(NamedTuple):
@@ -231,10 +235,15 @@ def find_contradictions(rows: Sequence[Row]) -> list[str]:
         claim, bound = max(claims, key=lambda pair: pair[1])
         if bound > best.objective:
             found.append(
-                f"{best.instance}: {claim} is {bound:g}, yet {best.solver} has a valid solution "
-                f"of {best.objective:g}"
+                f"{best.instance}: {claim} is {figure(bound)}, yet {best.solver} has a valid "
+                f"solution of {figure(best.objective)}"
             )
     return found
+
+
+def figure(value: float) -> str:
+    """A number to be read: all digits of an integer, six of another."""
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.6g}"
 
 
 def gap_percent(objective: float, reference: float) -> float:

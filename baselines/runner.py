@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from makespan import __version__
 from makespan.baselines.results import Improvements, Key
 from makespan.envs.core.errors import InvalidSolutionError, MakespanError
 from makespan.envs.core.family import Family
@@ -35,18 +36,28 @@ class Task:
         spec: specification of the solver, see :func:`makespan.baselines.registry.make_solver`.
         seed: of the random generator.
         time_limit_s: seconds allowed; None: the solver's own limit.
+        weights_hash: of the solver's policy, see
+            :attr:`~makespan.envs.core.rollout.ScorePolicy.weights_hash`.
     """
 
     instance: Any
     spec: str
     seed: int
     time_limit_s: float | None
+    weights_hash: str = ""
 
     @property
     def key(self) -> Key:
         """Identifies the row of the results file that answers this task."""
-        instance_hash = self.instance.content_hash()
-        return Key(self.instance.name, instance_hash, self.spec, self.seed, self.time_limit_s)
+        return Key(
+            instance=self.instance.name,
+            instance_hash=self.instance.content_hash(),
+            solver=self.spec,
+            seed=self.seed,
+            time_limit_s=self.time_limit_s,
+            weights_hash=self.weights_hash,
+            version=__version__,
+        )
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,7 @@ class Outcome:
         improvements: as in :class:`~makespan.baselines.results.Row`.
         options: values of the problem's options that the solver decided under, by name; empty for
             a solver that does not go through the simulator.
+        hardware: of the machine that solved it.
     """
 
     task: Task
@@ -76,6 +88,7 @@ class Outcome:
     optimal: bool
     improvements: Improvements
     options: dict[str, str]
+    hardware: str
 
 
 class InterruptedSolve(KeyboardInterrupt):
@@ -112,6 +125,11 @@ class Workbench:
         if spec not in self._solvers:
             self._solvers[spec] = make_solver(self.family, spec)
         return self._solvers[spec]
+
+    def task(self, instance: Any, spec: str, seed: int, time_limit_s: float | None) -> Task:
+        """The task for the solver as it is now; raises as :meth:`solver`."""
+        policy = getattr(self.solver(spec), "policy", None)
+        return Task(instance, spec, seed, time_limit_s, getattr(policy, "weights_hash", ""))
 
     def solve(self, task: Task) -> Outcome:
         """Solve and validate one task.
@@ -152,6 +170,7 @@ class Workbench:
             optimal=result.optimal,
             improvements=tuple(result.details.get("improvements", ())),
             options=_problem_options(solver, instance),
+            hardware=hardware(),
         )
         if result.details.get("interrupted"):  # a resumed run solves the task again
             raise InterruptedSolve(outcome)

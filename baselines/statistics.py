@@ -84,7 +84,7 @@ def compare_paired(values: ArrayLike, baseline: ArrayLike) -> Paired:
     """
     from scipy.stats import wilcoxon
 
-    difference = np.asarray(values, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)
+    difference = _differences(values, baseline)
     distinct = bool(np.any(difference != 0))
     return Paired(
         instances=len(difference),
@@ -139,6 +139,8 @@ def stratified_interval(
 
     Source: as :func:`interquartile_mean`.
 
+    Strata of one instance, which would draw nothing but themselves, are one stratum together.
+
     Args:
         values: (instances,) one figure per instance.
         strata: group of each instance, e.g. its size.
@@ -149,7 +151,7 @@ def stratified_interval(
     if len(data) < 2:
         return Interval(float("nan"), float("nan"))
     rng = np.random.default_rng(seed)
-    groups = [np.flatnonzero(np.asarray(strata) == name) for name in dict.fromkeys(strata)]
+    groups = _pooled(strata)
     drawn = np.concatenate(
         [group[rng.integers(len(group), size=(STRATIFIED, len(group)))] for group in groups], axis=1
     )
@@ -158,13 +160,28 @@ def stratified_interval(
     return Interval(float(low), float(high))
 
 
+def _pooled(strata: Sequence[str]) -> list[NDArray[np.int64]]:
+    """Indices of each stratum; those of one instance together, with the largest if still alone."""
+    groups = [np.flatnonzero(np.asarray(strata) == name) for name in dict.fromkeys(strata)]
+    several = sorted((group for group in groups if len(group) > 1), key=len)
+    singles = [group for group in groups if len(group) == 1]
+    if len(singles) == 1 and several:
+        singles.append(several.pop())
+    return [*several, np.concatenate(singles)] if singles else several
+
+
 def improvement(values: ArrayLike, baseline: ArrayLike) -> NDArray[np.float64]:
     """(instances,) 1 where lower than the baseline, 0.5 where equal, 0 where higher.
 
     Its mean is the probability of improvement on an instance of the suite.
     """
+    return 0.5 - 0.5 * np.sign(_differences(values, baseline))
+
+
+def _differences(values: ArrayLike, baseline: ArrayLike) -> NDArray[np.float64]:
+    """Solver minus baseline; means of the same figures in another order are no difference."""
     difference = np.asarray(values, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)
-    return 0.5 - 0.5 * np.sign(difference)
+    return np.round(difference, 9)
 
 
 def performance_profile(gaps: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

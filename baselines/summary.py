@@ -1,7 +1,7 @@
 """From rows to tables: what an evaluation says, before it is printed or laid out.
 
-Only instances that every solver has answered are compared, so that all means are over the same
-instances; seeds are averaged first.
+Only instances that every solver has answered with every seed are compared, so that all means are
+over the same instances; seeds are averaged first.
 """
 
 import math
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from makespan.baselines.results import Row
+from makespan.baselines.results import Row, figure
 from makespan.baselines.statistics import (
     Interval,
     Paired,
@@ -128,8 +128,9 @@ def summarise(
     rules: Sequence[str],
     baseline: str | None = None,
     metric_names: Sequence[str] = (),
+    specs: Sequence[str] = (),
 ) -> Summary | None:
-    """Compare the solvers in ``rows``; None when no instance was answered by all of them.
+    """Compare solvers; None when no instance was answered by all of them.
 
     Args:
         rows: with gaps filled in.
@@ -137,11 +138,12 @@ def summarise(
         rules: specifications of dispatching rules; the best of them is the default baseline.
         baseline: specification to compare with instead.
         metric_names: names of the further figures in the rows.
+        specs: of the solvers; none: of those in ``rows``.
     """
     import pandas as pd
 
     frame = pd.DataFrame(rows)
-    gaps = _matrix(frame, "gap_percent")
+    gaps = _complete(frame, specs or list(dict.fromkeys(frame["solver"])))
     common = gaps.dropna()
     if common.empty:
         return None
@@ -166,6 +168,14 @@ def _matrix(frame: "pd.DataFrame", column: str) -> "pd.DataFrame":
     means = frame.groupby(["instance", "solver"], sort=False)[column].mean().unstack()
     order = list(dict.fromkeys(frame["instance"])), list(dict.fromkeys(frame["solver"]))
     return means.reindex(index=order[0], columns=order[1])
+
+
+def _complete(frame: "pd.DataFrame", specs: Sequence[str]) -> "pd.DataFrame":
+    """(instances, solvers) mean gaps; NaN where a seed has no row or no gap."""
+    seeds = frame["seed"].nunique()
+    counts = frame.groupby(["instance", "solver"], sort=False)["gap_percent"].count().unstack()
+    gaps = _matrix(frame, "gap_percent").reindex(columns=list(specs))
+    return gaps.where(counts.reindex_like(gaps) == seeds)
 
 
 def _summarise_solver(
@@ -264,8 +274,8 @@ def _describe_references(frame: "pd.DataFrame") -> str:
 def display_name(spec: str, options: Sequence[str]) -> str:
     """The specification without the prefixes that the option columns show anyway."""
     head, colon, tail = spec.partition(":")
-    parts = [part for part in head.split("/") if part not in options]
-    return "/".join(parts) + colon + tail
+    *choices, name = head.split("/")
+    return "/".join([*(choice for choice in choices if choice not in options), name]) + colon + tail
 
 
 def quality_table(summary: Summary) -> Table:
@@ -424,8 +434,8 @@ def run_table(rows: Sequence[Row], option_names: Sequence[str]) -> Table:
             display_name(row.solver, row.options),
             *_option_cells(row.options),
             *([str(row.seed)] if several_seeds else []),
-            f"{row.objective:g}",
-            f"{max(row.lower_bound, row.best_known_lower or -math.inf):g}",
+            figure(row.objective),
+            figure(max(row.lower_bound, row.best_known_lower or -math.inf)),
             _decimal(row.gap_percent),
             row.gap_to,
             _seconds(row.seconds),

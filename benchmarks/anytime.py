@@ -15,7 +15,7 @@ from typing import Any
 
 import tyro
 
-from makespan.baselines.runner import Outcome, Task, Workbench
+from makespan.baselines.runner import Outcome, Workbench
 from makespan.benchmarks.common import FOLDER, machine, print_table, write_results
 from makespan.envs import FAMILIES
 from makespan.envs.core.errors import UsageError
@@ -44,7 +44,7 @@ def outcomes(
         for instance in instances:
             for spec in specs:
                 key = (instance.name, spec)
-                outcome = finished.get(key) or bench.solve(Task(instance, spec, 0, limit))
+                outcome = finished.get(key) or bench.solve(bench.task(instance, spec, 0, limit))
                 if outcome.optimal or outcome.seconds < limit / 2:
                     finished[key] = outcome
                 yield limit, outcome
@@ -135,7 +135,7 @@ def main(
     bench = Workbench(family)
     loaded = [load_instance(name) for name in instances]
     for spec in specs:
-        bench.solve(Task(load_instance(WARM_UP), spec, 0, 1.0))
+        bench.solve(bench.task(load_instance(WARM_UP), spec, 0, 1.0))
     rows = []
     for limit, outcome in outcomes(bench, loaded, specs, sorted(limits)):
         rows.append(row(family, limit, outcome))

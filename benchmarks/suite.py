@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
@@ -25,8 +26,9 @@ from makespan.baselines.results import Row, find_contradictions
 from makespan.baselines.runner import Workbench, hardware, registered_family
 from makespan.baselines.summary import SolverSummary, Summary, Table
 from makespan.benchmarks import env_speed
-from makespan.envs.core.errors import MakespanError, UsageError
-from makespan.envs.core.files import write_atomically
+from makespan.envs import FAMILIES
+from makespan.envs.core.errors import MakespanError, UnknownNameError, UsageError
+from makespan.envs.core.files import read_text, write_atomically
 from makespan.train import set_threads
 
 FOLDER = Path("reports/benchmark")
@@ -72,10 +74,10 @@ _JOB_SHOP_RULES = (
 _JOB_SHOP = ("pretrained", "pretrained:samples=128", "anytime", "tabu", "cp-sat")
 _FLEXIBLE = ("pretrained-flexible", "pretrained-flexible:samples=64", "tabu")
 _BLOCKING = ("pretrained", "pilot:lookahead=varied")
-_IMPROVE = ("500/pretrained",)
-_MOVES = tuple(
-    f"500/{rule}"
-    for rule in ("tabu-list", "no-return", "annealing", "best-improvement", "greedy", "random")
+_IMPROVE = ("500/n6/pretrained", "tabu")
+_MOVES = (
+    *("500/n6/tabu-list", "500/n6/no-return", "500/n6/annealing", "500/n6/best-improvement"),
+    *("500/n6/greedy", "500/n5/random"),
 )
 _DAG = (
     "pretrained",
@@ -105,13 +107,13 @@ SHORT = (
         "jobshop", "flexible-validation", _FLEXIBLE, _JOB_SHOP_RULES, 2.0, "flexible, 10 to 30 jobs"
     ),
     Entry("blocking", "la-10", _BLOCKING, note="la without buffers, shutdowns 10 %"),
-    Entry("improve", "ta01-10", _IMPROVE, _MOVES, note="Taillard 15x15, 500 moves"),
+    Entry("improve", "ta01-10", _IMPROVE, _MOVES, 2.0, note="Taillard 15x15, 500 moves"),
     Entry("dag", "layered-30", (*_DAG, "cp-sat"), time_limit_s=2.0, note="30 tasks"),
     _streams("ds3-cpu", "ds3-cpu", "CPU-only SoC, four loads", _STREAM_RULES),
     Entry("routing", "heterogeneous", ("pretrained",), note="6 replicas of up to 3 kinds"),
     Entry("routing", "heterogeneous-memory", _ROUTER, note="the same with little KV memory"),
     Entry("memory", "test-random", _MEMORY, time_limit_s=2.0, note="generated programs"),
-    Entry("offsets", "generated", _OFFSETS, time_limit_s=1.0, note="generated, 100-200 buffers"),
+    Entry("offsets", "generated", _OFFSETS, time_limit_s=1.0, note="generated, 150-300 buffers"),
 )
 
 FULL = (
@@ -149,7 +151,7 @@ FULL = (
     Entry("memory", "test-random", _MEMORY, note="generated programs"),
     Entry("memory", "test", _MEMORY, note="traced programs"),
     Entry("memory", "test-dynamic", _MEMORY, note="traced programs, dynamic copies"),
-    Entry("offsets", "generated", _OFFSETS, note="generated, 100-200 buffers"),
+    Entry("offsets", "generated", _OFFSETS, note="generated, 150-300 buffers"),
 )
 
 
@@ -292,21 +294,25 @@ def _solver_cell(solver: SolverSummary) -> str:
     return f"{gap:.2f} % ({solver.spec})"
 
 
-def put_into(readme: Path, table: str) -> None:
-    """Replace what stands between the marks; raises UsageError when they are missing."""
-    text = readme.read_text(encoding="utf-8")
+def around_tables(readme: Path) -> tuple[str, str]:
+    """What stands before and behind the tables of a README, the marks included.
+
+    Raises:
+        UsageError: when the file or the marks are missing.
+    """
+    text = read_text(readme, UsageError)
     before, start, rest = text.partition(START)
     _, end, after = rest.partition(END)
     if not (start and end):
         raise UsageError(f"{readme}: found no {START if not start else END!r}")
-    write_atomically(readme, f"{before}{START}\n{table}{END}{after}")
+    return before + start, end + after
 
 
 def main(
     short: bool = False,
     families: tuple[str, ...] = (),
     out: Path | None = None,
-    backend: str = "",
+    backend: Literal["", "serial", "process", "ray"] = "",
     workers: int = 1,
     readme: Path | None = None,
 ) -> None:
@@ -321,22 +327,40 @@ def main(
         readme: put the tables into that file.
     """
     set_threads(1)
-    entries = [e for e in (SHORT if short else FULL) if not families or e.family in families]
-    out = out or FOLDER / ("short" if short else "full")
-    backend = backend or ("serial" if workers == 1 else "process")
-    started = time.perf_counter()
     try:
-        finished = [finish(entry, out, backend, workers) for entry in entries]
-        speed = None if families else speed_table()
-        table = readme_table(finished)
-        if speed is not None:
-            table += f"\n{speed.title} ({speed.note}):\n\n{_markdown(speed.columns, speed.lines)}"
-        if readme is not None:
-            put_into(readme, table)
+        _run_all(
+            short,
+            families,
+            out or FOLDER / ("short" if short else "full"),
+            backend,
+            workers,
+            readme,
+        )
     except MakespanError as error:
         raise SystemExit(f"suite.py: {error}") from None
     except KeyboardInterrupt:
         raise SystemExit("suite.py: interrupted; the same command goes on") from None
+
+
+def _run_all(
+    short: bool,
+    families: tuple[str, ...],
+    out: Path,
+    backend: str,
+    workers: int,
+    readme: Path | None,
+) -> None:
+    for name in families:
+        if name not in FAMILIES:
+            raise UnknownNameError("family", name, FAMILIES)
+    if workers < 1:
+        raise UsageError(f"workers: found {workers}, expected at least 1")
+    around = around_tables(readme) if readme is not None else None
+    started = time.perf_counter()
+    entries = [e for e in (SHORT if short else FULL) if not families or e.family in families]
+    backend = backend or ("serial" if workers == 1 else "process")
+    finished = [finish(entry, out, backend, workers) for entry in entries]
+    speed = None if families else speed_table()
     facts = [
         ("Command", f"python benchmarks/suite.py {' '.join(sys.argv[1:])}"),
         ("Date", time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())),
@@ -344,7 +368,13 @@ def main(
         ("Seconds of this run", f"{time.perf_counter() - started:.0f}, {workers} process(es)"),
     ]
     write_report(finished, speed, out / "report.html", facts)
+    table = readme_table(finished)
+    if speed is not None:
+        table += f"\n{speed.title} ({speed.note}):\n\n{_markdown(speed.columns, speed.lines)}"
     write_atomically(out / "readme.md", table)
+    if readme is not None and around is not None:
+        before, after = around
+        write_atomically(readme, f"{before}\n{table}{after}")
     print(table)
     print(out / "report.html")
 

@@ -3,7 +3,6 @@
 import csv
 import json
 import multiprocessing
-import os
 import re
 import signal
 import subprocess
@@ -56,6 +55,7 @@ def test_csv_has_one_row_per_instance_solver_and_seed(finished):
         "view",
         "seed",
         "time_limit_s",
+        "weights_hash",
         "objective",
         "first duration",
         "lower_bound",
@@ -167,7 +167,8 @@ def test_an_interrupted_run_keeps_and_reports_what_is_done_and_continues(tmp_pat
     assert [row["seconds"] for row in after][:6] == [row["seconds"] for row in before]
 
 
-def test_ctrl_c_ends_worker_processes_at_once(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "killed"])
+def test_worker_processes_end_with_the_one_that_started_them(tmp_path, number):
     program = (
         "import sys; from makespan.evaluate import main; "
         "from makespan.tests.fake_family import FAMILIES; sys.exit(main(None, FAMILIES))"
@@ -182,13 +183,21 @@ def test_ctrl_c_ends_worker_processes_at_once(tmp_path):
         text=True,
     )
     wait_until(lambda: len(list(beds.iterdir())) == 2)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, message = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert "interrupted with 4 of 4 to go" in message
+    if number == signal.SIGINT:
+        assert process.returncode == 130
+        assert "interrupted with 4 of 4 to go" in message
     for worker in beds.iterdir():
-        with pytest.raises(ProcessLookupError):
-            os.kill(int(worker.name), 0)
+        wait_until(lambda pid=int(worker.name): not is_alive(pid))
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended may wait for the init process to notice."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -215,7 +224,7 @@ def test_a_wrong_solution_in_a_worker_process_fails_the_run_just_so(tmp_path, ca
 
 def test_a_bound_that_a_solution_refutes_is_reported(tmp_path, capsys):
     evaluate("--suite", "known", "--policies", "boaster,exact", "--out", tmp_path)
-    sentence = "a1: the lower bound of boaster is 1e+06, yet exact has a valid solution of 687"
+    sentence = "a1: the lower bound of boaster is 1,000,000, yet exact has a valid solution of 687"
     assert sentence in capsys.readouterr().out
     assert sentence in (tmp_path / "report.html").read_text()
 
@@ -280,6 +289,60 @@ def test_results_of_other_policies_in_the_folder_are_kept(tmp_path):
     evaluate("--suite", "known", "--policies", "shortest", "--out", tmp_path, "--quiet")
     assert [row["solver"] for row in read_csv(tmp_path)] == ["shortest"] * 4 + ["exact"] * 4
     assert "exact" not in (tmp_path / "report.html").read_text()
+
+
+def test_results_of_a_policy_are_not_taken_for_those_of_its_new_weights(tmp_path):
+    weights = tmp_path / "weights"
+    arguments = ("--suite", "known", "--policies", f"learnt:file={weights}", "--quiet")
+    weights.write_text("in order")
+    assert evaluate(*arguments, "--out", tmp_path / "out") == 0
+    before = read_csv(tmp_path / "out")
+    weights.write_text("shortest")
+    assert evaluate(*arguments, "--out", tmp_path / "out") == 0
+    after = read_csv(tmp_path / "out")
+    assert after[4:] == before
+    shortest, arrived = ([float(row["objective"]) for row in rows] for rows in (after[:4], before))
+    assert sum(shortest) < sum(arrived)
+
+
+def test_an_edited_file_gets_the_solution_of_its_new_content(tmp_path):
+    own = tmp_path / "own.txt"
+    arguments = ("--instance", own, "--policies", "exact", "--out", tmp_path / "out", "--quiet")
+    for text, order in (("1 2", [0, 1]), ("9 8 7", [2, 1, 0])):
+        own.write_text(text)
+        evaluate(*arguments)
+        written = json.loads((tmp_path / "out/solutions/own__exact.json").read_text())
+        assert written["order"] == order
+
+
+def test_interrupted_before_every_policy_has_a_row_it_still_reports(tmp_path, capsys):
+    (tmp_path / "b1.txt").write_text("3 1 2")
+    (tmp_path / "b2.txt").write_text("3 1 2")
+    trap = tmp_path / "trap"
+    trap.touch()
+    code = evaluate(
+        *("--instance", tmp_path / "b1.txt", tmp_path / "b2.txt", "--out", tmp_path / "out"),
+        *("--policies", f"exact,patience:trap={trap},shortest", "--baseline", "shortest"),
+    )
+    assert code == 130
+    assert "2 of 6 to go" in capsys.readouterr().err
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+def test_a_family_is_not_guessed_from_the_value_of_an_option(capsys):
+    families = {"known": FAMILIES["tasks"], **FAMILIES}
+    assert main(["--suite", "known", "tasks", "--durations", "1-2"], families) == 2
+    assert "give either --suite NAME or" in capsys.readouterr().err
+    assert main(["--list", "tasks"], families) == 0
+
+
+def test_the_folder_of_results_stays_in_reports_whatever_the_name(tmp_path, monkeypatch):
+    own = tmp_path / "50%d..x.txt"
+    own.write_text("2 1")
+    monkeypatch.chdir(tmp_path)
+    assert evaluate("--instance", own, "--policies", "exact", "--quiet") == 0
+    (folder,) = (tmp_path / "reports").iterdir()
+    assert folder.name.startswith("tasks-50-d-x-")
 
 
 def test_list_names_suites_policies_and_solvers(capsys):
@@ -351,11 +414,14 @@ def test_a_results_file_of_something_else_is_a_mistake(tmp_path, capsys):
     assert (tmp_path / "results.csv").read_text() == "name,value\n1,2\n"
 
 
-def test_a_worker_process_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_worker_process_has_the_threads_it_is_given(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        monkeypatch.setenv(variable, "2")
+        monkeypatch.setenv(variable, str(3 - threads))
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
-        1, context, initializer=_start_worker, initargs=(FAMILIES["tasks"],)
+        1, context, initializer=_start_worker, initargs=(FAMILIES["tasks"], threads)
     ) as pool:
-        assert pool.submit(torch.get_num_threads).result() == 1
+        assert pool.submit(torch.get_num_threads).result() == threads

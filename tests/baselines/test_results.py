@@ -23,6 +23,7 @@ ROW = Row(
     options=("active",),
     seed=3,
     time_limit_s=0.5,
+    weights_hash="",
     objective=12.0,
     metrics=(0.25, math.nan),
     lower_bound=10.0,

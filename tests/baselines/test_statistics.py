@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from makespan.baselines.statistics import (
     bootstrap_interval,
@@ -89,6 +90,28 @@ def test_resampling_keeps_the_size_of_each_stratum() -> None:
     values, strata = [1.0] * 5 + [9.0] * 3, ["small"] * 5 + ["large"] * 3
     interval = stratified_interval(values, strata, lambda data: float(data.mean()))
     assert interval == pytest.approx((4.0, 4.0))
+
+
+def test_strata_of_one_instance_are_resampled_together() -> None:
+    def mean(data: NDArray[np.float64]) -> float:
+        return float(data.mean())
+
+    values = [1.0, 20.0, 5.0, 70.0, 3.0]
+    together = stratified_interval(values, ["all"] * 5, mean)
+    assert stratified_interval(values, list("abcde"), mean) == together
+    # one that is alone joins the largest
+    low, high = stratified_interval(values, ["a", "b", "b", "b", "a"], mean)
+    assert stratified_interval(values[:4], ["c", "b", "b", "b"], mean) == stratified_interval(
+        values[1:4] + values[:1], ["b"] * 4, mean
+    )
+    assert low < high
+
+
+def test_means_of_the_same_figures_in_another_order_are_ties() -> None:
+    values, others = [0.1 + 0.2 + 0.3, 1.0], [0.3 + 0.2 + 0.1, 1.0]
+    assert values != others
+    assert compare_paired(values, others).equal == 2
+    assert improvement(values, others).tolist() == [0.5, 0.5]
 
 
 def test_a_stratified_interval_covers_the_statistic_and_has_no_meaning_for_one_instance() -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from makespan.baselines.report import headline
 from makespan.baselines.results import Row, with_gaps
 from makespan.baselines.summary import (
     Summary,
@@ -11,6 +12,7 @@ from makespan.baselines.summary import (
     metrics_table,
     paired_table,
     quality_table,
+    run_table,
     size_table,
     summarise,
 )
@@ -26,6 +28,7 @@ def row(instance: str, solver: str, objective: float, seed: int = 0, seconds: fl
         options=("active" if solver == "rule" else "",),
         seed=seed,
         time_limit_s=1.0,
+        weights_hash="",
         objective=objective,
         metrics=(objective / 10,),
         lower_bound=90.0,
@@ -43,7 +46,7 @@ def row(instance: str, solver: str, objective: float, seed: int = 0, seconds: fl
 
 ROWS = with_gaps(
     [
-        *(row(name, "rule", 110 + 10 * i) for i, name in enumerate("abc")),
+        *(row(name, "rule", 110 + 10 * i, seed) for seed in (0, 1) for i, name in enumerate("abc")),
         *(row(name, "search", 100 + 2 * i, seconds=1 + i) for i, name in enumerate("abc")),
         *(row(name, "search", 100 + 4 * i, seed=1, seconds=3 + i) for i, name in enumerate("abc")),
     ]
@@ -93,8 +96,25 @@ def test_an_instance_that_some_solver_has_not_answered_is_left_out():
     assert summary.solvers[1].overall.gap == pytest.approx(15)
 
 
+def test_an_instance_that_lacks_a_seed_or_a_gap_is_left_out():
+    late = [r for r in ROWS if (r.instance, r.solver, r.seed) != ("c", "search", 1)]
+    assert summarise(late, ["decode"], rules=["rule"]).left_out == ("c",)
+    undefined = [
+        replace(r, gap_percent=float("nan")) if (r.instance, r.seed) == ("a", 1) else r
+        for r in ROWS
+    ]
+    assert summarise(undefined, ["decode"], rules=["rule"]).left_out == ("a",)
+
+
 def test_nothing_in_common_is_no_summary():
     assert summarise([ROWS[0], ROWS[-1]], ["decode"], rules=["rule"]) is None
+
+
+def test_a_solver_without_any_row_yet_leaves_nothing_in_common():
+    rules = [r for r in ROWS if r.solver == "rule"]
+    specs = ["rule", "search"]
+    assert summarise(rules, ["decode"], rules=["rule"], specs=specs) is None
+    assert summarise(rules, ["decode"], ["rule"], baseline="search", specs=specs) is None
 
 
 def test_without_rules_there_is_no_baseline():
@@ -131,7 +151,29 @@ def test_a_prefix_is_dropped_only_when_a_column_shows_it():
     assert display_name("active/mwkr", ("active",)) == "mwkr"
     assert display_name("active/on/mwkr:samples=2", ("active", "on")) == "mwkr:samples=2"
     assert display_name("runs/best", ("active",)) == "runs/best"
+    assert display_name("late/belady", ("belady", "late")) == "belady"  # the policy's own name
     assert display_name("cp-sat:hint=active/mwkr", ("active",)) == "cp-sat:hint=active/mwkr"
+
+
+def test_objectives_are_shown_to_the_last_digit():
+    (line,) = run_table([replace(ROWS[0], objective=1234567.0, lower_bound=1234566.5)], []).lines
+    assert "1,234,567" in line
+    assert "1.23457e+06" in line  # of a bound that is no integer, six digits
+
+
+def test_a_difference_is_significant_only_when_mean_and_majority_agree():
+    # the mean is better by one instance alone; most instances are worse
+    names = [f"i{i}" for i in range(20)]
+    rows = with_gaps(
+        [
+            *(row(name, "rule", 200) for name in names),
+            *(row(name, "search", 80 if i == 0 else 201) for i, name in enumerate(names)),
+        ]
+    )
+    summary = summarise(rows, ["decode"], rules=["rule"])
+    assert summary.solvers[0].paired.mean < 0
+    assert summary.solvers[0].p_adjusted < 0.05
+    assert "not significant" in headline(summary, rows)
 
 
 def test_further_figures_are_means_over_seeds_then_instances(summary):
