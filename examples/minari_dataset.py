@@ -1,13 +1,15 @@
 """Expert trajectories as a Minari dataset, and a policy that starts from imitating them.
 
-    python examples/minari_dataset.py jobshop --episodes 200 --out runs/experts
-    python examples/minari_dataset.py dag --episodes 200 --out runs/experts
+    python examples/minari_dataset.py jobshop --episodes 200 --out runs/jobshop-experts
+    python examples/minari_dataset.py dag --episodes 200 --out runs/dag-experts
 
 The experts are solvers of whole instances: CP-SAT (optimal schedules of small job shops) and HEFT
 (task graphs). A schedule becomes a trajectory by taking its decisions in the order of their start
 times; the simulator then starts each no later than the schedule does. The cloned network goes on
-learning from rewards: `policy.safetensors` in the folder can be compared with
-`evaluate.py jobshop --policies append/pretrained:checkpoint=runs/experts/policy.safetensors`.
+learning from rewards; its `policy.safetensors` can be compared like any other:
+
+    python evaluate.py jobshop --suite ta01-10 --policies nondelay/mwkr \
+        append/pretrained:checkpoint=runs/jobshop-experts/policy.safetensors
 """
 
 import os
@@ -180,7 +182,7 @@ def main(
 
     Args:
         family: whose expert to imitate.
-        out: folder of the dataset and of the training run.
+        out: folder of the dataset, which is used again, and of the training run.
         episodes: of the expert.
         epochs: of cloning.
         iterations: of PPO after it.
@@ -190,6 +192,11 @@ def main(
     dataset_id = f"makespan/{family}-v0"
     if dataset_id in minari.list_local_datasets():
         dataset = minari.load_dataset(dataset_id)
+        if dataset.total_episodes != episodes:
+            raise SystemExit(
+                f"{out}: holds {dataset.total_episodes} episodes; choose another --out, or "
+                f"--episodes {dataset.total_episodes}"
+            )
     else:
         dataset = record(expert, dataset_id, episodes)
     print(f"{dataset.total_episodes} episodes, {dataset.total_steps} decisions in {out}")

@@ -24,12 +24,16 @@ def test_what_ships_is_known_by_name() -> None:
 def test_each_is_small_and_has_a_card(name: str) -> None:
     assert (FOLDER / f"{name}.safetensors").stat().st_size < 5_000_000
     card = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
-    for entry in ("command", "data", "seed", "training", "results", "limits"):
+    for entry in ("command", "reproduction", "data", "seed", "training", "results", "limits"):
         assert card[entry] not in (None, ""), entry
     assert card["command"].startswith(f"python train.py {name} ")
     if "--minutes" in card["command"]:
         assert card["reproduction"].startswith("comparable, not identical")
-    options = load_checkpoint(FOLDER / f"{name}.safetensors").data["options"]
+    made = load_checkpoint(FOLDER / f"{name}.safetensors").data
+    training, options = card["training"], made["options"]
+    assert training["iterations"] == made["counters"]["iteration"]
+    assert training["decisions"] == made["counters"]["steps"]
+    assert training["iterations of the run"] == made["run"]["iterations"]
     assert {key: str(value) for key, value in card["physics"].items()}.items() <= options.items()
 
 
