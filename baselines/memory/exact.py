@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from makespan.baselines.cpsat import CpSatOptions, cp_solver
+from makespan.baselines.cpsat import CpSatOptions, Improvements, cp_solver, run
 from makespan.baselines.limits import time_limit
 from makespan.envs.core.errors import UsageError
 from makespan.envs.core.rollout import Solver
@@ -43,6 +43,7 @@ class CpSat(CpSatOptions):
 
     Optima are those of plans whose copies use the offered starts; where starts are thinned out
     (reads more than ``MAX_STARTS`` instructions after the access before) no bound is claimed.
+    Ctrl-C ends the search early: the best plan is returned, with ``details["interrupted"]``.
 
     Attributes:
         workers, time_limit_s: see :class:`CpSatOptions`.
@@ -61,7 +62,12 @@ class CpSat(CpSatOptions):
     def solve(
         self, instance: MemoryInstance, time_limit_s: float | None, rng: np.random.Generator
     ) -> Result[MemoryPlan]:
-        """Solve until optimality is proven or time is up; ``details`` has the ``status``."""
+        """Solve until optimality is proven or time is up.
+
+        Returns:
+            The best plan; ``details`` has the ``status``, ``improvements`` as (seconds, latency),
+            and whether the search was ``interrupted``.
+        """
         from ortools.sat.python import cp_model  # takes a second: not on the clock
 
         if instance.copy_model != "static":
@@ -71,11 +77,13 @@ class CpSat(CpSatOptions):
         best = MemoryPlan.all_slow(instance)
         if self.hint is not None:
             best = self.hint.solve(instance, HINT_SHARE * limit, rng).solution
+        latency = int(best.objective(instance))
+        improvements: Improvements = [(time.perf_counter() - started, latency)]
         model = _Model(instance)
         model.add_hint(best)
         left = limit - (time.perf_counter() - started)
         solver = cp_solver(self.workers, max(left, 0.01), rng)
-        status: Any = solver.solve(model.model)
+        status, interrupted = run(solver, model.model, improvements, started)
         optimal = False
         if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             found = model.plan(solver)
@@ -90,7 +98,11 @@ class CpSat(CpSatOptions):
             time.perf_counter() - started,
             lower_bound=bound,
             optimal=optimal,
-            details={"status": solver.status_name(status)},
+            details={
+                "status": solver.status_name(status),
+                "improvements": improvements,
+                "interrupted": interrupted,
+            },
         )
 
 
@@ -112,8 +124,8 @@ class _Model:
         self.previous: list[int] = instance.previous.tolist()
         self.writes: list[bool] = instance.writes.tolist()
         pieces = instance.pieces
-        self.unit = int(np.gcd.reduce(np.append(pieces, instance.alignment)))
-        self.capacity = instance.capacity // instance.alignment * instance.alignment // self.unit
+        self.unit = int(np.gcd.reduce(pieces))  # a multiple of the alignment, as all pieces are
+        self.capacity = instance.capacity // self.unit
         self.size = (pieces[instance.buffers] // self.unit).tolist()
         self.stays = [self.model.new_bool_var(f"stays {i}") for i in range(count)]
         self.copies: list[dict[int, Any]] = [self._copy_variables(i) for i in range(count)]

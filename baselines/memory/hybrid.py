@@ -28,16 +28,28 @@ class Hybrid:
     def solve(
         self, instance: MemoryInstance, time_limit_s: float | None, rng: np.random.Generator
     ) -> Result[object]:
-        """Both, each with half of the time."""
+        """Both, each with half of the time.
+
+        Returns:
+            The better plan and the larger bound; ``details`` has the name of the solver ``chosen``
+            and whether one was ``interrupted``.
+        """
+        solvers = (self.first or _pretrained(), self.second or MemorySpaceAssignment())
         started = time.perf_counter()
         half = None if time_limit_s is None else time_limit_s / 2
-        first = self.first or _pretrained()
-        second = self.second or MemorySpaceAssignment()
-        results = {solver.name: solver.solve(instance, half, rng) for solver in (first, second)}
-        latency = {name: r.solution.objective(instance) for name, r in results.items()}
-        chosen = min(latency, key=latency.__getitem__)
+        results = [solver.solve(instance, half, rng) for solver in solvers]
+        latencies = [result.solution.objective(instance) for result in results]
+        chosen = latencies.index(min(latencies))
+        bounds = [result.lower_bound for result in results if result.lower_bound is not None]
         return Result(
-            results[chosen].solution, time.perf_counter() - started, details={"chosen": chosen}
+            results[chosen].solution,
+            time.perf_counter() - started,
+            lower_bound=max(bounds, default=None),
+            optimal=any(result.optimal for result in results),
+            details={
+                "chosen": solvers[chosen].name,
+                "interrupted": any(result.details.get("interrupted") for result in results),
+            },
         )
 
 

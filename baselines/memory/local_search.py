@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from makespan.baselines.limits import check_time_limit, time_limit
+from makespan.baselines.memory import msa, relaxed
 from makespan.baselines.memory.msa import MemorySpaceAssignment
 from makespan.baselines.memory.relaxed import MixedInteger
 from makespan.envs.core.errors import UnknownNameError
@@ -34,6 +35,9 @@ START_SHARE = 0.5
 @dataclass(frozen=True)
 class LocalSearch:
     """Hill climbing that also takes some changes which make no difference.
+
+    Ctrl-C ends the search early: the best plan is returned, with ``details["interrupted"]``. Before
+    the solvers of the start are done there is none, and it is not caught.
 
     Attributes:
         start: solver whose plan the search begins from; None: the better of the relaxation's
@@ -70,7 +74,8 @@ class LocalSearch:
             rng: of the changes.
 
         Returns:
-            The best plan; ``details`` has ``improvements`` as (seconds, latency) and ``rounds``.
+            The best plan; ``details`` has ``improvements`` as (seconds, latency), ``rounds``, and
+            whether the search was ``interrupted``.
         """
         problem = MemoryProblem.for_instances([instance], placement=self.placement)
         placement = kernel.PLACEMENTS.index(self.placement)
@@ -78,6 +83,9 @@ class LocalSearch:
         problem.load(state, observation, 0, instance)
         nothing: NDArray[np.int8] = np.zeros(instance.num_accesses, dtype=np.int8)
         kernel.improve(state, 0, nothing, 0, placement, rng)  # compiles: not on the clock
+        if self.start is None:
+            msa.compile_kernels()
+            relaxed.compile_kernels()
         started = time.perf_counter()
         limit = time_limit(self.time_limit_s, time_limit_s)
         given = self._starts(instance, START_SHARE * limit, rng)
@@ -91,30 +99,30 @@ class LocalSearch:
             ),
             key=lambda wishes: int(kernel.decode(state, 0, wishes, placement)),
         ).copy()
-        best = int(kernel.decode(state, 0, wishes, placement))
+        best = int(min(kernel.decode(state, 0, wishes, placement), plan.objective(instance)))
         bound = max((r.lower_bound for r in given if r.lower_bound is not None), default=None)
         enough = (bound or 0) + 2 * TOLERANCE * instance.all_slow  # then there is nothing to gain
         improvements = [(time.perf_counter() - started, best)]
         each = max(1, DECISIONS_PER_ROUND // instance.num_accesses)
         most = self.rounds or math.inf
-        tried = 0
-        while time.perf_counter() - started < limit and tried < most:
-            if min(best, plan.objective(instance)) <= enough:
-                break
-            count = int(min(each, most - tried))
-            found = int(kernel.improve(state, 0, wishes, count, placement, rng))
-            tried += count
-            if found < best:
-                best = found
-                improvements.append((time.perf_counter() - started, best))
-        if best < plan.objective(instance):
-            kernel.decode(state, 0, wishes, placement)
+        tried, interrupted = 0, False
+        try:
+            while time.perf_counter() - started < limit and tried < most and best > enough:
+                count = int(min(each, most - tried))
+                found = int(kernel.improve(state, 0, wishes, count, placement, rng))
+                tried += count
+                if found < best:
+                    best = found
+                    improvements.append((time.perf_counter() - started, best))
+        except KeyboardInterrupt:
+            interrupted = True
+        if kernel.decode(state, 0, wishes, placement) < plan.objective(instance):
             plan = problem.solution(state, 0)
         return Result(
             plan,
             time.perf_counter() - started,
             lower_bound=bound,
-            details={"improvements": improvements, "rounds": tried},
+            details={"improvements": improvements, "rounds": tried, "interrupted": interrupted},
         )
 
     def _starts(

@@ -45,6 +45,8 @@ RESTART_TARGETS = 0.5, 1.0
 KEPT_PART = 0.1, 1.0
 #: Successors of a partial solution for which there is room on average.
 BRANCHES = 32
+#: Rows of a beam x buffers at most, for each worker: about a gigabyte.
+MOST_ENTRIES = 2**24
 
 
 class Ranking(NamedTuple):
@@ -79,6 +81,8 @@ def draw_ranking(rng: np.random.Generator) -> Ranking:
 @dataclass(frozen=True)
 class IteratedBeam:
     """Beam searches of growing width until time is up, or the peak equals a lower bound.
+
+    The width stays what it is while no beam is full: a wider one would find nothing else.
 
     Limited by ``max_width`` alone, with one worker, the result depends on the instance and the
     random generator alone. Ctrl-C ends the search early: the best solution is returned, with
@@ -153,7 +157,8 @@ class _Best:
         self.bound = lower_bound(instance)
         self.offsets, _ = best_greedy(instance)
         self.peak = int((self.offsets + instance.nbytes).max())
-        self.improvements = [(self.seconds(), self.peak)]
+        self.least = instance.capacity  # a peak below it is worth as much
+        self.improvements = [(self.seconds(), max(self.peak, self.least))]
         self.rankings: list[Ranking] = []  # that led to improvements, the latest last
         self.stopped = False
         self._lock = threading.Lock()
@@ -166,15 +171,16 @@ class _Best:
         """Whether time is up or nothing is left to gain."""
         return self.stopped or self.peak <= self.bound or self.seconds() >= self.time_limit_s
 
-    def improve(self, offsets: NDArray[np.int64], peak: int, ranking: Ranking) -> None:
-        """Take over a solution if no other worker has found a better one in the meantime."""
+    def improve(self, offsets: NDArray[np.int64], peak: int, ranking: Ranking) -> bool:
+        """Take over a solution unless another worker has found one as good; returns whether."""
         with self._lock:
             if peak >= self.peak:
-                return
+                return False
             self.offsets, self.peak = offsets, peak
-            self.improvements.append((self.seconds(), peak))
+            self.improvements.append((self.seconds(), max(peak, self.least)))
             others = [one for one in self.rankings if one != ranking]
             self.rankings = [*others, ranking][-KEPT_RANKINGS:]
+            return True
 
 
 def _run_together(searches: "list[_Search]", best: _Best, max_width: float) -> None:
@@ -198,28 +204,33 @@ class _Search:
         self.instance, self.best, self.rng = instance, best, rng
         self.searches = 0
         self.width = 0
+        self.filled = False  # whether a beam of the round had no room for more
         unconstrained = not instance.has_fixed and (instance.alignment == 1).all()
         self.unit = int(np.gcd.reduce(instance.nbytes)) if unconstrained else 1
         self.columns = _columns(instance, self.unit, rng)
 
     def run(self, max_width: float) -> None:
-        """Searches of growing width."""
-        width = FIRST_WIDTH
-        while width <= max_width and not self.best.over():
-            self.width = width
-            beams = [_beam(self.instance, width) for _ in range(2)]
-            children = _children(self.instance, width)
-            rankings = self.best.rankings[::-1] + [draw_ranking(self.rng) for _ in range(RANKINGS)]
-            for ranking in rankings:
-                for share in TARGETS:
-                    while not self.best.over() and self._search(
-                        ranking, share, 0.0, beams, children
-                    ):
-                        pass
-            for _ in range(RESTARTS):
-                while not self.best.over() and self._restart(beams, children):
+        """Rounds of searches; the width doubles after each that could have used more."""
+        width, growth = FIRST_WIDTH, max_width / FIRST_WIDTH  # what the rounds may still double
+        while growth >= 1 and not self.best.over():
+            self._round(width)
+            if self.filled:
+                width = min(2 * width, MOST_ENTRIES // self.instance.num_buffers)
+            growth /= 2
+
+    def _round(self, width: int) -> None:
+        """All searches of one width."""
+        self.width, self.filled = width, False
+        beams = [_beam(self.instance, width) for _ in range(2)]
+        children = _children(self.instance, width)
+        rankings = self.best.rankings[::-1] + [draw_ranking(self.rng) for _ in range(RANKINGS)]
+        for ranking in rankings:
+            for share in TARGETS:
+                while not self.best.over() and self._search(ranking, share, 0.0, beams, children):
                     pass
-            width *= 2
+        for _ in range(RESTARTS):
+            while not self.best.over() and self._restart(beams, children):
+                pass
 
     def _restart(self, beams: list[kernel.Beam], children: kernel.Children) -> bool:
         """Search again from a part of the best solution; returns whether it was improved."""
@@ -252,8 +263,8 @@ class _Search:
         offsets = self._reach(ranking, target // self.unit, part, beams, children)
         if offsets is None:
             return False
-        self.best.improve(offsets, int((offsets + self.instance.nbytes).max()), ranking)
-        return True
+        peak = int((offsets + self.instance.nbytes).max())
+        return self.best.improve(offsets, peak, ranking)
 
     def _reach(
         self,
@@ -268,6 +279,8 @@ class _Search:
         columns, guide = _ranked(self.columns, ranking), ranking.guide
         beam, following = beams
         rows, level = kernel.start(columns, beam), 0
+        if beam.bound[0].max() > target:  # fixed buffers leave no room below it
+            return None
         free = int((self.instance.offset < 0).sum())
         if part:
             order = np.argsort(self.best.offsets, kind="stable")
@@ -281,6 +294,7 @@ class _Search:
             rows = kernel.advance(columns, beam, following, rows, level, target, guide, children)
             if not rows:
                 return None
+            self.filled |= rows == self.width
             beam, following = following, beam
             level += 1
         offsets: NDArray[np.int64] = beam.offset[0] * self.unit

@@ -214,15 +214,15 @@ def anneal(buffers, placement, order, best, iterations, hot, cold, target, limit
         kept = _truncate(placement, placed, goal)
         decode(buffers, placement, kept, candidate, goal, free, FIRST)
         new_peak, cost = _cost(placement, n, target, scale)
+        if new_peak < limit:  # whether the order is kept or not
+            limit = new_peak
+            offsets_of(placement, best)
+            if new_peak <= target:
+                break
         worse = cost - current
         if worse <= 0 or (not climb and rng.random() < np.exp(-worse / temperature)):
             order[:] = candidate
             peak, current = new_peak, cost
-            if peak < limit:
-                limit = peak
-                offsets_of(placement, best)
-                if peak <= target:
-                    break
         else:
             kept = _truncate(placement, placed, goal)
             decode(buffers, placement, kept, order, goal, free, FIRST)

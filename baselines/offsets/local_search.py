@@ -14,7 +14,7 @@ import numpy as np
 
 from makespan.baselines.limits import DEFAULT_TIME_LIMIT_S, check_time_limit, time_limit
 from makespan.baselines.offsets import decode_kernel as kernel
-from makespan.baselines.offsets.greedy import allocate, best_greedy, buffers_of
+from makespan.baselines.offsets.greedy import ORDERS, allocate, best_greedy, buffers_of
 from makespan.envs.core.ranges import check_least
 from makespan.envs.core.solution import Result
 from makespan.envs.offsets.bounds import lower_bound
@@ -26,7 +26,7 @@ from makespan.envs.offsets.solution import OffsetSolution
 HOT, COLD = 0.003, 0.0002
 #: Moves of the first run; each run is twice as long as the one before.
 FIRST_RUN = 1000
-#: Seconds between two looks at the clock, about: the length of runs is limited by it.
+#: Seconds between two looks at the clock, about: under a time limit no run is longer.
 LONGEST_RUN_S = 1.0
 
 
@@ -35,7 +35,8 @@ class LocalSearch:
     """Simulated annealing over orders in runs of growing length.
 
     Limited by moves alone, the result depends on the instance and the random generator alone.
-    Ctrl-C ends the search early: the best solution is returned, with ``details["interrupted"]``.
+    Ctrl-C ends the search after the run in hand: the best solution is returned, with
+    ``details["interrupted"]``.
 
     Attributes:
         climb: accept no worse order at all: hill climbing.
@@ -90,9 +91,11 @@ class _Search:
         self.started = time.perf_counter()
         self.options, self.instance, self.time_limit_s = options, instance, time_limit_s
         self.bound = lower_bound(instance)
+        began = self._seconds()
         self.best, self.order = best_greedy(instance)
+        self.decode_s = (self._seconds() - began) / len(ORDERS)  # one whole order
         self.peak = int((self.best + instance.nbytes).max())
-        self.improvements = [(self._seconds(), self.peak)]
+        self.improvements = [(self._seconds(), max(self.peak, instance.capacity))]
         self.moves = 0
 
     def _seconds(self) -> float:
@@ -102,7 +105,7 @@ class _Search:
         """Runs of growing length until a limit or the bound is reached."""
         buffers, placement = buffers_of(self.instance), allocate(self.instance.num_buffers)
         most = math.inf if self.options.max_moves is None else self.options.max_moves
-        length = FIRST_RUN
+        length = self._within_time(FIRST_RUN, 1 / (2 * self.decode_s))
         while self.peak > self.bound and self.moves < most and self._seconds() < self.time_limit_s:
             length = int(min(length, most - self.moves))
             began = self._seconds()
@@ -122,13 +125,19 @@ class _Search:
             self.moves += length
             if peak < self.peak:
                 self.peak = int(peak)
-                self.improvements.append((self._seconds(), self.peak))
+                self.improvements.append((self._seconds(), max(self.peak, self.instance.capacity)))
             if not self.options.climb:  # the next run starts from the best solution
                 ranked = np.argsort(self.best, kind="stable")
                 self.order = ranked[self.instance.offset[ranked] < 0].astype(np.int32)
             speed = length / max(self._seconds() - began, 1e-9)
-            room = min(LONGEST_RUN_S, self.time_limit_s - self._seconds())
-            length = max(1, int(min(2 * length, speed * room)))
+            length = self._within_time(2 * length, speed)
+
+    def _within_time(self, length: int, speed: float) -> int:
+        """``length``, or as many moves as end in time at ``speed`` per second."""
+        if self.time_limit_s == math.inf:  # then the clock must not matter
+            return length
+        room = min(LONGEST_RUN_S, self.time_limit_s - self._seconds())
+        return max(1, int(min(length, speed * room)))
 
     def result(self, interrupted: bool) -> Result[OffsetSolution]:
         """The best solution so far."""

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import operator
 import reprlib
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -111,6 +112,19 @@ class Instance:
     def from_json(cls, text: str) -> Self:
         """Read what :meth:`to_json` wrote; raises InstanceError with the line of a syntax error."""
         return cls.from_dict(parse_json(text, InstanceError))
+
+
+def integer(value: Any, what: str, low: int, high: int) -> int:
+    """``value`` as an integer from ``low`` to ``high``; raises InstanceError naming ``what``."""
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or not low <= number <= high:
+        raise InstanceError(
+            f"{what}: found {reprlib.repr(value)}, expected an integer from {low} to {high}"
+        )
+    return number
 
 
 def _array(value: Any, name: str) -> Any:

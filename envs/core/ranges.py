@@ -53,7 +53,7 @@ def check_least(settings: object, **least: int) -> None:
     """
     for field, value in least.items():
         found = getattr(settings, field)
-        if found is not None and found < value:
+        if found is not None and not found >= value:
             raise UsageError(f"{field}: found {found}, expected at least {value}")
 
 

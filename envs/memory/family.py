@@ -44,15 +44,20 @@ def make_problem(
 
 
 def _from_module(text: str, training: bool = False) -> list[MemoryInstance]:
-    """Instances of ``package.module:factory``, ``...@hardware`` or ``...@hardware-percent``."""
+    """Instances of ``package.module:factory``, ``...@hardware`` or ``...@hardware-percent``.
+
+    The capacity is that of the hardware, or the percentage of the program's maximum load; without
+    hardware, every share of the suites.
+    """
     from makespan.envs.memory.suites import CAPACITY_SHARES, SUITE_HARDWARE, split_name
     from makespan.envs.memory.trace import load_factory, trace_module
 
     target, hardware, share = split_name(text)
-    module, arguments = load_factory(target)
+    option = "--training-module" if training else "--module"
+    module, arguments = load_factory(target, option)
     name = target.rpartition(":")[2] + ("-train" if training else "")
     program = trace_module(module, arguments, training=training, name=name)
-    shares = CAPACITY_SHARES if share is None else (share,)
+    shares = CAPACITY_SHARES if hardware is None else (share,)
     return [program.on(hardware or SUITE_HARDWARE, share) for share in shares]
 
 
@@ -91,7 +96,7 @@ def make_family() -> Family:
             "module": Source(
                 "PACKAGE.MODULE:FACTORY[@HARDWARE[-PERCENT]]",
                 "A function that returns a torch module and a tuple of example inputs; capacity in "
-                "percent of the maximum load.",
+                "percent of the maximum load, else the hardware's own.",
                 _from_module,
             ),
             "training_module": Source(

@@ -6,21 +6,30 @@ an older activation, and writes a new one:
 * ``layered``: nothing older; * ``residual``: the activation a few layers back, once in a while;
 * ``unet``: in the second half the activation of the mirrored layer, sizes shrink and grow again;
 * ``training``: a residual chain, then its backward pass: every layer once more, in reverse, reading
-  the gradient, its saved input and its weight, and writing two gradients;
+  the gradient, its saved input and its weight, and writing two gradients; of an odd number of
+  instructions there is one less;
 * ``traced``: a pre-traced program of the families for training, see
   :data:`makespan.envs.memory.suites.FAMILIES`, on random hardware.
 
 Sizes, arithmetic per byte, and hardware are random; the capacity is a share of the maximum load.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 
 from makespan.envs.core.errors import UsageError
-from makespan.envs.core.ranges import Range, check_range, draw, ends
+from makespan.envs.core.ranges import (
+    Range,
+    RealRange,
+    check_range,
+    check_real_range,
+    draw,
+    ends,
+    grown,
+)
 from makespan.envs.memory.instance import MemoryInstance, Sizes, Trace
 from makespan.envs.memory.program import Hardware, Program, load_program
 
@@ -58,7 +67,7 @@ class MemoryGenerator:
 
     instructions: Range = (20, 60)
     structure: Structure = "mixed"
-    capacity: tuple[float, float] = (0.04, 0.5)
+    capacity: RealRange = (0.04, 0.5)
     copy_model: Literal["static", "dynamic"] = "static"
 
     def __post_init__(self) -> None:
@@ -67,14 +76,23 @@ class MemoryGenerator:
             raise UsageError(
                 f"structure: found {self.structure!r}, expected one of {get_args(Structure)}"
             )
-        if not 0 < self.capacity[0] <= self.capacity[1]:
-            raise UsageError(f"capacity: found {self.capacity}, expected a range above 0")
+        check_real_range("capacity", self.capacity, 1e-6, 100)
 
     @property
     def largest(self) -> Sizes:
         """Sizes that no sampled instance exceeds."""
         most = ends(self.instructions)[1]
         return Sizes(most, BUFFERS_PER_INSTRUCTION * most, ACCESSES_PER_INSTRUCTION * most)
+
+    def grown(self, progress: float) -> Self:
+        """The same with the largest number of instructions moved ``progress`` of the way up.
+
+        Traced programs come in few sizes: it begins with the smallest of them.
+        """
+        low, high = ends(grown(self.instructions, progress))
+        if self.structure == "traced":
+            high = max(high, min(_smallest_traced(), ends(self.instructions)[1]))
+        return replace(self, instructions=(low, high))
 
     def sample(self, rng: np.random.Generator) -> MemoryInstance:
         """A fresh instance; the same generator state gives the same instance."""
@@ -83,7 +101,7 @@ class MemoryGenerator:
         if structure == "mixed":
             known = STRUCTURES if _traced(self.largest) else STRUCTURES[:-1]
             structure = known[rng.integers(len(known))]  # type: ignore[assignment]
-        share = float(np.exp(rng.uniform(*np.log(self.capacity))))
+        share = float(np.exp(rng.uniform(*np.log(ends(self.capacity)))))
         if structure == "traced":
             programs = _traced(self.largest)
             if not programs:
@@ -121,12 +139,23 @@ class MemoryGenerator:
 
 
 @cache
-def _traced(largest: Sizes) -> list[Program]:
-    """The pre-traced programs for training that are no larger."""
+def _programs() -> list[Program]:
+    """The pre-traced programs for training."""
     from makespan.envs.memory.suites import programs_of
 
-    programs = [load_program(name) for name in programs_of("train")]
-    return [p for p in programs if all(np.array(p.extent) <= largest)]
+    return [load_program(name) for name in programs_of("train")]
+
+
+@cache
+def _traced(largest: Sizes) -> list[Program]:
+    """Those that are no larger."""
+    return [p for p in _programs() if all(np.array(p.extent) <= largest)]
+
+
+def _smallest_traced() -> int:
+    """The fewest ``instructions`` of a generator that admit one of them."""
+    per_instruction = np.array([1, BUFFERS_PER_INSTRUCTION, ACCESSES_PER_INSTRUCTION])
+    return int(min((-(-np.array(p.extent) // per_instruction)).max() for p in _programs()))
 
 
 def _random_hardware(rng: np.random.Generator) -> Hardware:

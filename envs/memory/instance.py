@@ -14,7 +14,6 @@ accesses are those of all of them; the JSON form joins them by ``"alias"``.
 """
 
 import math
-import operator
 import reprlib
 import sys
 from collections.abc import Iterable, Mapping
@@ -26,7 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from makespan.envs.core.errors import InstanceError, UnknownNameError
-from makespan.envs.core.instance import Instance
+from makespan.envs.core.instance import Instance, integer
 
 #: How the time that copies take is checked, see :mod:`makespan.envs.memory.kernel`.
 COPY_MODELS = ("static", "dynamic")
@@ -201,7 +200,8 @@ class Trace(Instance):
         self._check_order()
 
     def _check_buffers(self) -> None:
-        if not self.num_buffers or self.sizes.min() < 1 or self.sizes.sum() > MAX_TOTAL:
+        total = sum(self.sizes.tolist())  # exact: 64 bits may not hold it
+        if not self.num_buffers or self.sizes.min() < 1 or total > MAX_TOTAL:
             if self.num_buffers and self.sizes.min() < 1:
                 where = int(self.sizes.argmin())
                 raise InstanceError(
@@ -209,7 +209,7 @@ class Trace(Instance):
                     "expected at least 1 byte"
                 )
             raise InstanceError(
-                f"sizes: found {self.num_buffers} buffers of {self.sizes.sum()} bytes, expected at "
+                f"sizes: found {self.num_buffers} buffers of {total} bytes, expected at "
                 f"least 1 and no more than {MAX_TOTAL} bytes"
             )
         if self.buffers.min() < 0 or self.buffers.max() >= self.num_buffers:
@@ -278,7 +278,7 @@ class MemoryInstance(Trace):
     def __post_init__(self) -> None:
         object.__setattr__(self, "compute", vector(self.compute, "compute", np.int64))
         for name, low in (("capacity", 0), ("alignment", 1)):
-            value = _integer(getattr(self, name), name, low, MAX_TOTAL)
+            value = integer(getattr(self, name), name, low, MAX_TOTAL)
             object.__setattr__(self, name, value)
         for name in BANDWIDTHS:
             full = f"{name}_bandwidth"
@@ -307,14 +307,20 @@ class MemoryInstance(Trace):
                     f"{name}_bandwidth: found {getattr(self, f'{name}_bandwidth')}, expected at "
                     f"least that of slow memory, {self.slow_bandwidth}"
                 )
-        total = float(np.maximum(self.compute, 1).sum()) + float(
-            self.access_bytes.sum() / self.slow_bandwidth + self.sizes.sum() / self.copy_bandwidth
-        )
+        total = self._longest()
         if total > MAX_TOTAL / 4:
             raise InstanceError(
                 f"times: found a total of {total:.3g}, expected at most {MAX_TOTAL // 4}; "
                 "use a coarser time unit"
             )
+
+    def _longest(self) -> float:
+        """More time than any plan takes; in floating point, since 64 bits may not hold it."""
+        sizes = self.sizes.astype(np.float64)
+        moved = float(sizes.sum() + sizes[self.buffers].sum())  # copied and evicted at each access
+        served = float(self.access_bytes.sum(dtype=np.float64))
+        compute = float(np.maximum(self.compute, 1).sum(dtype=np.float64))
+        return compute + (served + moved) / self.slow_bandwidth + moved / self.copy_bandwidth
 
     @cached_property
     def slow_times(self) -> NDArray[np.int64]:
@@ -422,7 +428,7 @@ class MemoryInstance(Trace):
             name = entry.get("name", "")
             where += f" ({name})" if name else ""
             names.append(_text(name, f"{where}: name"))
-            compute.append(_integer(entry["compute"], f"{where}: compute", 0, MAX_TOTAL))
+            compute.append(integer(entry["compute"], f"{where}: compute", 0, MAX_TOTAL))
             columns.add(entry, where, tensors)
         return cls(
             name=data.get("name", cls.kind),
@@ -469,7 +475,7 @@ class _Tensors:
             where = f"tensor {name!r}"
             if name in self.buffer:
                 raise InstanceError(f"{where}: found twice, expected distinct names")
-            size = _integer(entry["size"], f"{where}: size", 1, MAX_TOTAL)
+            size = integer(entry["size"], f"{where}: size", 1, MAX_TOTAL)
             output = _flag(entry.get("output", False), f"{where}: output")
             alias = entry.get("alias")
             group = None if alias is None else groups.get(_text(alias, f"{where}: alias"))
@@ -522,7 +528,7 @@ class _Columns:
                 self._check_live(buffer, kind, f"{where}: {kind}: {name!r}", tensors)
                 self.buffers.append(buffer)
                 self.writes.append(kind == "writes")
-                self.bytes.append(_integer(count, f"{where}: {kind}: {name!r}: bytes", 0, size))
+                self.bytes.append(integer(count, f"{where}: {kind}: {name!r}: bytes", 0, size))
         self.offsets.append(len(self.buffers))
 
     def _check_live(self, buffer: int, kind: str, where: str, tensors: _Tensors) -> None:
@@ -568,19 +574,6 @@ def vector(values: ArrayLike, name: str, dtype: type[np.generic]) -> NDArray[Any
                 f"{limits.min} to {limits.max}"
             )
     return array.astype(dtype)
-
-
-def _integer(value: Any, what: str, low: int, high: int) -> int:
-    """``value`` as an integer of the range; raises InstanceError."""
-    try:
-        number = None if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or not low <= number <= high:
-        raise InstanceError(
-            f"{what}: found {reprlib.repr(value)}, expected an integer from {low} to {high}"
-        )
-    return number
 
 
 def _bandwidth(value: Any, what: str) -> float:

@@ -1074,7 +1074,7 @@ def _observe_decision(state, observation, row, i, a):
 
 @njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def _observe_outcome(state, observation, row, i, known):
-    """The same after the decision; ``known`` instructions supplied before it."""
+    """The same after the decision; ``known`` instructions supplied before it (dynamic)."""
     node_state = observation.node_state[row]
     k, t = state.access[row, i, BUFFER_OF], state.access[row, i, INSTRUCTION_OF]
     unit = state.unit[row, 0]
@@ -1084,7 +1084,10 @@ def _observe_outcome(state, observation, row, i, known):
     latency = max(state.clock[row, t, COMPUTE], state.flow[row, 0, t, TRAFFIC])
     node_state[shift + t, 2] = latency * unit
     first = state.decided[row, i, FROM] + 1 if state.decided[row, i, ACTION] >= COPY else t
-    for j in range(min(first, known), max(t, state.totals[row, 0, KNOWN])):
+    end = t
+    if state.constants[row, DYNAMIC]:  # what became known, too
+        first, end = min(first, known), max(t, state.totals[row, 0, KNOWN])
+    for j in range(first, end):
         node_state[shift + j, 3] = state.flow[row, 0, j, SUPPLY] * unit
 
 

@@ -1,6 +1,6 @@
 """Programs without hardware, and hardware: together a memory-mapping instance."""
 
-import dataclasses
+import math
 from dataclasses import dataclass
 from importlib import resources
 from types import MappingProxyType
@@ -61,15 +61,17 @@ class Program(Trace):
             copy_model: of the instance.
 
         Raises:
-            UsageError: unless the share is above 0.
+            UsageError: unless the share is above 0 and finite.
         """
         if capacity_share is None:
             capacity, suffix = hardware.capacity, ""
-        elif capacity_share > 0:
+        elif 0 < capacity_share * self.max_load < math.inf:
             capacity = int(capacity_share * self.max_load)
             suffix = f"-{100 * capacity_share:g}"
         else:
-            raise UsageError(f"capacity share: found {capacity_share}, expected more than 0")
+            raise UsageError(
+                f"capacity share: found {capacity_share}, expected a finite one above 0"
+            )
         seconds = self.flops / hardware.flops_per_second + hardware.overhead_s
         return MemoryInstance(
             name=f"{self.name}@{hardware.name}{suffix}",
@@ -159,16 +161,3 @@ def load_program(name: str) -> Program:
         raise UnknownNameError("program", name, program_names())
     folder = resources.files("makespan.envs.memory").joinpath(FOLDER)
     return Program.from_json(folder.joinpath(f"{name}.json").read_text(encoding="utf-8"))
-
-
-def scaled(instance: MemoryInstance, factor: int) -> MemoryInstance:
-    """The same in other units of memory: sizes, capacity and bandwidths times ``factor``."""
-    bandwidths = ("slow_bandwidth", "fast_read_bandwidth", "fast_write_bandwidth", "copy_bandwidth")
-    return dataclasses.replace(
-        instance,
-        sizes=instance.sizes * factor,
-        access_bytes=instance.access_bytes * factor,
-        capacity=instance.capacity * factor,
-        alignment=instance.alignment * factor,
-        **{name: getattr(instance, name) * factor for name in bandwidths},
-    )

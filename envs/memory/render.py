@@ -62,24 +62,34 @@ def chart(instance: MemoryInstance, plan: MemoryPlan) -> Chart:
         [instance.instructions[fast], plan.offsets[fast], instance.pieces[instance.buffers[fast]]],
         axis=1,
     )
-    supply = instance.slow_latencies.tolist()
-    left = list(supply)
+    left = instance.slow_latencies.tolist()
     for copy in sorted(plan.copies(instance), key=lambda copy: (copy.due, copy.access)):
         time = copy.time
         for t in range(copy.first, copy.due):
             used = min(left[t], time)
             left[t] -= used
             time -= used
-    slow = np.maximum(instance.slow_latencies, 1)
+    slow = instance.slow_latencies
     return Chart(
         instructions=instance.num_instructions,
         capacity=instance.capacity,
         pieces=np.array(pieces, dtype=np.int64).reshape(-1, 6),
         served=served.astype(np.int64),
-        load=1 - np.array(left) / np.maximum(supply, 1),
-        saved=1 - instance.latencies(plan.fast) / slow,
+        load=_shares(slow - np.array(left), slow),
+        saved=_shares(slow - instance.latencies(plan.fast), slow),
         decided=instance.num_instructions,
     )
+
+
+def _shares(parts: NDArray[np.int64], wholes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Parts / wholes; 0 where both are 0, for instructions that take no time."""
+    shares: NDArray[np.float64] = parts / np.maximum(wholes, 1)
+    return shares
+
+
+def _percent(latency: float, instance: MemoryInstance) -> str:
+    """A latency in percent of everything in slow memory, which may take no time."""
+    return f"{100 * latency / max(instance.all_slow, 1):.2f} %"
 
 
 def chart_of_state(state: Any, row: int) -> Chart:
@@ -102,15 +112,15 @@ def chart_of_state(state: Any, row: int) -> Chart:
     latency = np.maximum(
         state.clock[row, :count, kernel.COMPUTE], state.flow[row, 0, :count, kernel.TRAFFIC]
     )
-    slow = np.maximum(np.diff(state.clock[row, : count + 1, kernel.ELAPSED]), 1)
-    used = 1 - state.flow[row, 0, :count, kernel.SUPPLY] / slow
+    slow = np.diff(state.clock[row, : count + 1, kernel.ELAPSED])
+    used = _shares(slow - state.flow[row, 0, :count, kernel.SUPPLY], slow)
     return Chart(
         instructions=count,
         capacity=int(constants[kernel.CAPACITY]),
         pieces=np.stack([buffers, first, times, offset, sizes, ready], axis=1)[fast],
         served=np.stack([times, offset, sizes], axis=1)[fast],
         load=np.where(constants[kernel.DYNAMIC], 0.0, np.clip(used, 0, 1)),
-        saved=1 - latency / slow,
+        saved=_shares(slow - latency, slow),
         decided=int(times[-1]) + 1 if decided else 0,
     )
 
@@ -136,12 +146,12 @@ def draw(
     """
     latency = solution.objective(instance)
     sentence = (
-        f"latency {100 * latency / instance.all_slow:.2f} % of everything in slow memory, "
+        f"latency {_percent(latency, instance)} of everything in slow memory, "
         f"{int(solution.fast.sum())} of {instance.num_accesses} accesses fast, "
         f"{len(solution.copies(instance))} copies, {len(solution.evictions(instance))} evictions"
     )
     if lower_bound:
-        sentence += f"; lower bound {100 * lower_bound / instance.all_slow:.2f} %"
+        sentence += f"; lower bound {_percent(lower_bound, instance)}"
     title = ", ".join(part for part in (instance.name, policy) if part)
     _save([chart(instance, solution)], [title], [sentence], path)
 
@@ -164,10 +174,10 @@ def draw_difference(
     sentences = []
     for number, plan in enumerate(plans):
         better = int((latencies[number] < latencies[1 - number]).sum())
-        percent = 100 * plan.objective(instance) / instance.all_slow
+        percent = _percent(plan.objective(instance), instance)
         different = int((plan.fast != plans[1 - number].fast).sum())
         sentences.append(
-            f"latency {percent:.2f} % of everything in slow memory; faster in {better} of "
+            f"latency {percent} of everything in slow memory; faster in {better} of "
             f"{instance.num_instructions} instructions; {different} accesses are served otherwise"
         )
     _save([chart(instance, plan) for plan in plans], list(names), sentences, path)

@@ -24,8 +24,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from makespan.envs.core.columns import column
 from makespan.envs.core.errors import InvalidSolutionError
 from makespan.envs.memory.instance import MemoryInstance
 
@@ -84,7 +85,7 @@ class MemoryPlan:
 
     def __post_init__(self) -> None:
         for name in COLUMNS:
-            object.__setattr__(self, name, _column(getattr(self, name), name))
+            object.__setattr__(self, name, column(getattr(self, name), name))
         lengths = {name: len(getattr(self, name)) for name in COLUMNS}
         if len(set(lengths.values())) > 1:
             raise InvalidSolutionError([f"columns: found the lengths {lengths}, expected equal"])
@@ -332,19 +333,3 @@ class MemoryPlan:
 def _shown(instance: MemoryInstance, r: Rectangle) -> str:
     label = instance.buffer_label(r.buffer)
     return f"{label} (instructions {r.first} to {r.last}, bytes {r.offset} to {r.offset + r.size})"
-
-
-def _column(values: ArrayLike, name: str) -> NDArray[np.int64]:
-    """A read-only int64 copy of ``values``; raises InvalidSolutionError."""
-    try:
-        array = np.asarray(values)
-        fits = array.ndim == 1 and (not array.size or array.dtype.kind in "iu")
-    except (ValueError, TypeError, OverflowError):
-        fits = False
-    if not fits or (array.dtype.kind == "u" and array.max(initial=0) > np.iinfo(np.int64).max):
-        raise InvalidSolutionError(
-            [f"column {name}: found {reprlib.repr(values)}, expected a vector of 64-bit integers"]
-        )
-    column = array.astype(np.int64)
-    column.flags.writeable = False
-    return column

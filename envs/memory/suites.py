@@ -7,6 +7,7 @@ which no training of ordinary seed uses.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
@@ -64,7 +65,7 @@ def split_name(name: str) -> tuple[str, Hardware | None, float | None]:
 
     Raises:
         UnknownNameError: for unknown hardware.
-        UsageError: for a percentage that is not above 0.
+        UsageError: for a percentage that is not above 0, or infinite.
     """
     what, _, rest = name.partition("@")
     if not rest:
@@ -76,8 +77,8 @@ def split_name(name: str) -> tuple[str, Hardware | None, float | None]:
         share = float(percent) / 100
     except ValueError:
         return what, find_hardware(rest), None
-    if not share > 0:
-        raise UsageError(f"{name!r}: found {percent} %, expected a percentage above 0")
+    if not 0 < share < math.inf:
+        raise UsageError(f"{name!r}: found {percent} %, expected a finite percentage above 0")
     return what, find_hardware(preset), share
 
 

@@ -382,11 +382,15 @@ def _program(
     )
 
 
-def load_factory(target: str) -> tuple[nn.Module, tuple[Any, ...]]:
+def load_factory(target: str, option: str = "--module") -> tuple[nn.Module, tuple[Any, ...]]:
     """What a factory named ``package.module:function`` makes: a module and its example inputs.
 
     It is called with the meta device as default, so that no weight is allocated, from the working
     directory.
+
+    Args:
+        target: names it.
+        option: of the command line, for messages.
 
     Raises:
         UsageError: when it cannot be imported or called, or returns something else.
@@ -396,19 +400,19 @@ def load_factory(target: str) -> tuple[nn.Module, tuple[Any, ...]]:
 
     path, _, function = target.partition(":")
     if not path or not function:
-        raise UsageError(f"--module: found {target!r}, expected package.module:factory")
+        raise UsageError(f"{option}: found {target!r}, expected package.module:factory")
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
         factory = getattr(importlib.import_module(path), function)
     except Exception as cause:
-        raise UsageError(f"--module {target}: {type(cause).__name__}: {cause}") from None
+        raise UsageError(f"{option} {target}: {type(cause).__name__}: {cause}") from None
     try:
         with torch.device("meta"):
             made = factory()
     except Exception as cause:
         raise UsageError(
-            f"--module {target}: the factory failed on the meta device: {type(cause).__name__}: "
+            f"{option} {target}: the factory failed on the meta device: {type(cause).__name__}: "
             f"{cause}. It must not look at the values of tensors"
         ) from None
     module, arguments = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
@@ -416,7 +420,7 @@ def load_factory(target: str) -> tuple[nn.Module, tuple[Any, ...]]:
         arguments = (arguments,)
     if not isinstance(module, nn.Module) or not isinstance(arguments, tuple | list):
         raise UsageError(
-            f"--module {target}: found {type(made).__name__}, expected the factory to return a "
+            f"{option} {target}: found {type(made).__name__}, expected the factory to return a "
             "torch.nn.Module and a tuple of example inputs"
         )
     return module, tuple(arguments)

@@ -13,7 +13,7 @@ import csv
 import json
 import re
 import reprlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -115,17 +115,22 @@ def read_solution(path: str | Path, instance: OffsetInstance) -> OffsetSolution:
     def broken(message: str) -> InvalidSolutionError:
         return InvalidSolutionError([f"{path}: {message}"])
 
-    text = read_text(path, broken)
+    text = read_text(path, lambda message: InvalidSolutionError([message]))
     if text.lstrip().startswith("{"):
         return read_json_solution(path, OffsetSolution.from_dict)
     try:
-        rows = {row["id"]: row.integer("offset", 0) for row in _rows(text, {"id", "offset"})}
+        rows = _by_id(_rows(text, ("id", "offset")))
+        offsets = {label: row.integer("offset", 0) for label, row in rows.items()}
     except InstanceError as error:
         raise broken(str(error)) from None
-    missing = [label for label in instance.ids if label not in rows]
+    known = set(instance.ids)
+    missing = [label for label in instance.ids if label not in offsets]
     if missing:
         raise broken(f"found no buffer {missing[0]}, expected every buffer of {instance.name}")
-    return OffsetSolution(np.array([rows[label] for label in instance.ids], dtype=np.int64))
+    unknown = [label for label in offsets if label not in known]
+    if unknown:
+        raise broken(f"found the buffer {unknown[0]}, expected only those of {instance.name}")
+    return OffsetSolution(np.array([offsets[label] for label in instance.ids], dtype=np.int64))
 
 
 @dataclass(frozen=True)
@@ -163,14 +168,15 @@ class _Row(dict[str, str]):
         return int(word)
 
 
-def _rows(text: str, required: set[str]) -> list[_Row]:
+def _rows(text: str, required: Sequence[str]) -> list[_Row]:
     """The lines of a table by column; raises InstanceError naming the line."""
-    reader = csv.reader(text.splitlines())
+    # comments go first: in quotes, a value may begin with the same sign
+    reader = csv.reader("" if line.startswith("#") else line for line in text.splitlines())
     header: list[str] | None = None
     rows = []
     try:
         for words in reader:
-            if not words or words[0].startswith("#"):
+            if not words:
                 continue
             if header is None:
                 header = _header(words, required, reader.line_num)
@@ -186,19 +192,33 @@ def _rows(text: str, required: set[str]) -> list[_Row]:
     except csv.Error as error:
         raise InstanceError(f"line {reader.line_num}: not CSV: {error}") from None
     if header is None:
-        raise InstanceError("found nothing, expected a header line: " + ",".join(REQUIRED))
+        raise InstanceError("found nothing, expected a header line: " + ",".join(required))
     return rows
 
 
-def _header(words: list[str], required: set[str], line: int) -> list[str]:
+def _by_id(rows: list[_Row]) -> dict[str, _Row]:
+    """The rows by their id, blanks around it left out; raises InstanceError for one twice."""
+    found: dict[str, _Row] = {}
+    for row in rows:
+        label = row["id"].strip()
+        if label in found:
+            raise InstanceError(
+                f"line {row.line}: found the id {label!r} of line {found[label].line} again, "
+                "expected distinct ids"
+            )
+        found[label] = row
+    return found
+
+
+def _header(words: list[str], required: Sequence[str], line: int) -> list[str]:
     """Names of the columns, as we call them."""
     names = [ALIASES.get(word.strip().lower(), word.strip().lower()) for word in words]
     upper = {"upper" if name == "end" else name for name in names}
-    missing = sorted(required - upper)
+    missing = [name for name in required if name not in upper]
     if missing:
         raise InstanceError(
             f"line {line}: found the columns {reprlib.repr(','.join(words))}, without "
-            f"{', '.join(missing)}, expected {','.join(REQUIRED)}"
+            f"{', '.join(missing)}, expected {','.join(required)}"
         )
     unknown = sorted(upper - {*REQUIRED, *OPTIONAL})
     if unknown:
@@ -212,19 +232,11 @@ def _header(words: list[str], required: set[str], line: int) -> list[str]:
 
 
 def _parse_csv(text: str, name: str) -> OffsetInstance:
-    rows = _rows(text, set(REQUIRED))
-    seen: dict[str, int] = {}
+    rows = _by_id(_rows(text, REQUIRED))
     columns: dict[str, list[int]] = {
         column: [] for column in ("lower", "upper", "size", "alignment", "offset")
     }
-    for row in rows:
-        label = row["id"].strip()
-        if label in seen:
-            raise InstanceError(
-                f"line {row.line}: found the id {label!r} of line {seen[label]} again, "
-                "expected distinct ids"
-            )
-        seen[label] = row.line
+    for row in rows.values():
         columns["lower"].append(row.integer("lower", 0))
         upper = row.integer("end", 0) + 1 if "end" in row else row.integer("upper", 0)
         if upper <= columns["lower"][-1]:
@@ -248,7 +260,7 @@ def _parse_csv(text: str, name: str) -> OffsetInstance:
         columns["size"],
         alignment=columns["alignment"],
         offset=columns["offset"],
-        ids=seen,
+        ids=rows,
         name=name,
     )
 

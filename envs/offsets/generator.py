@@ -23,6 +23,8 @@ from makespan.envs.offsets.instance import MAX_BUFFERS, OffsetInstance, Sizes
 
 #: Height and length of the rectangle of ``cuts``, and the load that ``tiles`` may not exceed.
 GRID = 1024
+#: Buffers of ``tiles`` drawn in vain, one after the other, before the memory grows by an eighth.
+PATIENCE = 10_000
 #: Sizes are multiples of this many bytes.
 UNIT = 1024
 
@@ -104,19 +106,25 @@ def _cuts(rng: np.random.Generator, count: int) -> Columns:
 
 
 def _tiles(rng: np.random.Generator, count: int) -> Columns:
-    """Similar buffers at random times; a buffer that would overload the memory is drawn again."""
+    """Similar buffers at random times; a buffer that would overload the memory is drawn again.
+
+    Each one drawn in vain takes a little of the memory; after many it grows, so that this ends.
+    """
     live = rng.uniform(10, 20)  # about as many fit at a time
     mean_life = max(2.0, GRID * rng.uniform(0.6, 0.8) * live / count)
     load = np.zeros(GRID + int(2 * mean_life) + 1)
     rows: list[tuple[int, int, int]] = []
+    in_vain = 0
     while len(rows) < count:
         size = max(1, int(GRID / live * np.exp(rng.normal(0, 0.25))))
         life = max(1, int(mean_life * rng.uniform(0.6, 1.4)))
         begin = int(rng.integers(0, GRID))
         span = load[begin : begin + life]
         if span.max() + size > GRID:
-            load += 1e-3  # the memory grows a little, so that this ends
+            in_vain += 1
+            load += 1e-3 if in_vain % PATIENCE else -GRID / 8
             continue
+        in_vain = 0
         span += size
         rows.append((begin, begin + life, size))
     lower, upper, size_column = np.array(rows, dtype=np.int64).T

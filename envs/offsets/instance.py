@@ -6,7 +6,6 @@ the peak, the largest offset + nbytes, is to be small, or to stay within a capac
 definition: M. D. Moffitt, MiniMalloc, ASPLOS 2023 (10.1145/3623278.3624752).
 """
 
-import operator
 import reprlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from makespan.envs.core.errors import InstanceError
-from makespan.envs.core.instance import Instance
+from makespan.envs.core.instance import Instance, integer
 
 #: Largest address, total of sizes and time: kernels add a few of these in 64-bit integers.
 MAX_VALUE = 2**50
@@ -81,7 +80,7 @@ class OffsetInstance(Instance):
         if not isinstance(self.name, str):
             raise InstanceError(f"name: found {reprlib.repr(self.name)}, expected text")
         object.__setattr__(self, "ids", tuple(map(str, self.ids)))
-        capacity = _integer(self.capacity, "capacity", 0, MAX_VALUE)
+        capacity = integer(self.capacity, "capacity", 0, MAX_VALUE)
         object.__setattr__(self, "capacity", capacity)
         for attribute, field in _FIELDS.items():
             values = _integers(getattr(self, attribute), field.name)
@@ -244,11 +243,11 @@ class OffsetInstance(Instance):
             if not isinstance(buffer, dict):
                 raise InstanceError(f"{where}: found {reprlib.repr(buffer)}, expected an object")
             _check_fields(buffer, where, required, {"id", "alignment", "offset"})
-            ids.append(str(buffer.get("id", index)))
+            ids.append(_label(buffer.get("id", index), f"{where}: id"))
             for attribute, (field, low, default) in _FIELDS.items():
                 value = default
                 if field in buffer:
-                    value = _integer(buffer[field], f"{where}: {field}", low, MAX_VALUE)
+                    value = integer(buffer[field], f"{where}: {field}", low, MAX_VALUE)
                 assert value is not None  # required fields are there
                 columns[attribute].append(value)
         capacity = data.get("capacity", 0)
@@ -326,17 +325,11 @@ class OffsetInstance(Instance):
                 )
 
 
-def _integer(value: Any, what: str, low: int, high: int) -> int:
-    """``value`` as an integer of the range; raises InstanceError."""
-    try:
-        number = None if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or not low <= number <= high:
-        raise InstanceError(
-            f"{what}: found {reprlib.repr(value)}, expected an integer from {low} to {high}"
-        )
-    return number
+def _label(value: Any, what: str) -> str:
+    """A text or number as a label; raises InstanceError."""
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        raise InstanceError(f"{what}: found {reprlib.repr(value)}, expected text or an integer")
+    return str(value)
 
 
 def _integers(values: ArrayLike, field: str) -> NDArray[np.int64]:

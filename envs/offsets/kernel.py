@@ -172,7 +172,7 @@ def load_row(
         state, observation: batch arrays.
         row: which one.
         first, last, lower, upper, size, alignment, offset, twin, load: of the instance.
-        bound: lower bound on the objective.
+        bound: lower bound on the objective, no lower than the stacks above fixed buffers.
         decode: index into DECODE_MODES.
     """
     n, sections = len(size), len(load)
@@ -212,7 +212,6 @@ def load_row(
     for j in range(n):
         if offset[j] >= 0:
             _place(state, observation, row, j, offset[j], decode)
-    _raise_bound(state, row)
     _observe(state, observation, row, decode)
 
 

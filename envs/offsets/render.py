@@ -58,7 +58,10 @@ def draw(
     """
     peak = solution.peak(instance)
     reference = lower_bound if best_known is None else best_known.upper_bound
-    gap = "" if not reference else f", {100 * (peak / reference - 1):.2f} % above {reference:,.0f}"
+    gap = ""
+    if reference:
+        above = 100 * (solution.objective(instance) / reference - 1)
+        gap = f", {above:.2f} % above {reference:,.0f}"
     title = f"{instance.name} ({instance.num_buffers} buffers)"
     subtitle = f"peak {peak:,} bytes{gap}; largest load {instance.max_load:,}"
     if instance.capacity:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from makespan.baselines.cpsat import run
 from makespan.baselines.memory.exact import CpSat
 from makespan.baselines.memory.hybrid import Hybrid
 from makespan.baselines.memory.local_search import LocalSearch
@@ -15,6 +16,8 @@ from makespan.baselines.memory.space import CopyResource, Space
 from makespan.baselines.registry import make_solver
 from makespan.envs.core.errors import UnknownNameError, UsageError
 from makespan.envs.core.rollout import rollout
+from makespan.envs.core.solution import Result
+from makespan.envs.memory import kernel
 from makespan.envs.memory.bounds import lower_bound
 from makespan.envs.memory.examples import CAPACITY, EXAMPLES, FRAGMENTATION, SUPPLY
 from makespan.envs.memory.family import make_family
@@ -165,8 +168,20 @@ def test_outstanding_prefetches_are_limited():
         assert under_way.max() <= most
     none = MemorySpaceAssignment(max_outstanding=0).solve(SUPPLY, None, rng()).solution
     assert not (none.actions == 2).any()
-    with pytest.raises(UsageError, match="repacks: found -1"):
-        MemorySpaceAssignment(repacks=-1)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"repacks": -1}, UsageError, "repacks: found -1"),
+        ({"max_overlap": float("nan")}, UsageError, "max_overlap: found nan"),
+        ({"scale": "rot"}, UnknownNameError, "unknown scale 'rot'; did you mean root"),
+        ({"order": "scores"}, UnknownNameError, "unknown order 'scores'; did you mean score"),
+    ],
+)
+def test_wrong_options_of_the_assignment_are_refused(options, error, message):
+    with pytest.raises(error, match=message):
+        MemorySpaceAssignment(**options)
 
 
 def test_copies_are_served_by_their_starts():
@@ -251,6 +266,72 @@ def test_the_hybrid_keeps_the_better_plan():
         assert hybrid.solution.objective(instance) <= (
             MemorySpaceAssignment().solve(instance, None, rng()).solution.objective(instance)
         )
+
+
+class Part:
+    """A solver that knows its plan and bound."""
+
+    name = "part"
+
+    def __init__(self, plan, bound=None):
+        self.result = Result(plan, 0.0, bound)
+
+    def solve(self, instance, time_limit_s, rng):
+        return self.result
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_hybrid_tells_parts_of_one_name_apart_and_passes_bounds_on(order):
+    best, slow = CpSat(workers=1).solve(CAPACITY, 9, rng()).solution, MemoryPlan.all_slow(CAPACITY)
+    parts = [Part(slow, 3), Part(best, 5)][::order]
+    result = Hybrid(*parts).solve(CAPACITY, None, rng())
+    assert (result.solution, result.lower_bound) == (best, 5)
+    assert Hybrid(Part(slow), Part(slow)).solve(CAPACITY, None, rng()).lower_bound is None
+
+
+@pytest.mark.parametrize("make", [CpSat, LocalSearch], ids=lambda make: make.__name__)
+def test_improvements_end_with_what_is_returned(make):
+    for instance in programs(3, (20, 30)):
+        result = make(time_limit_s=1.0).solve(instance, None, rng())
+        found = [latency for _, latency in result.details["improvements"]]
+        assert found == sorted(set(found), reverse=True)
+        assert found[-1] == result.solution.objective(instance)
+
+
+def test_the_first_improvement_of_local_search_is_its_start():
+    """The plan of CP-SAT is beyond the game, which wishes for it in vain."""
+    best = CpSat(workers=1).solve(FRAGMENTATION, 9, rng()).solution
+    result = LocalSearch(start=Part(best), rounds=5).solve(FRAGMENTATION, 9, rng())
+    assert [latency for _, latency in result.details["improvements"]] == [0]
+
+
+def test_ctrl_c_keeps_the_best_plan_of_local_search(monkeypatch):
+    (instance,) = programs(1, (60, 60))
+    start, improve, calls = MemorySpaceAssignment(), kernel.improve, []
+
+    def interrupted(*arguments):
+        calls.append(improve(*arguments))  # the first one compiles
+        if len(calls) > 2:
+            raise KeyboardInterrupt
+        return calls[-1]
+
+    monkeypatch.setattr(kernel, "improve", interrupted)
+    result = LocalSearch(start=start).solve(instance, 120, rng())
+    result.solution.validate(instance)
+    assert result.details["interrupted"]
+    assert result.solution.objective(instance) <= min(
+        calls[-1], start.solve(instance, None, rng()).solution.objective(instance)
+    )
+
+
+def test_ctrl_c_keeps_the_best_plan_of_cp_sat(monkeypatch):
+    def interrupted(*arguments):
+        return run(*arguments)[0], True
+
+    monkeypatch.setattr("makespan.baselines.memory.exact.run", interrupted)
+    result = CpSat(workers=1).solve(CAPACITY, 30, rng())
+    assert result.details["interrupted"]
+    assert result.solution.objective(CAPACITY) == 6
 
 
 def test_specifications_of_the_command_line():

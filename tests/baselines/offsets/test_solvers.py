@@ -1,18 +1,30 @@
 """Greedy allocators, searches and CP-SAT: valid, repeatable, never below the optimum."""
 
-import os
-import signal
-import threading
+import itertools
+import math
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from makespan.baselines.offsets import SOLVERS
-from makespan.baselines.offsets.beam import FIRST_WIDTH, IteratedBeam
+from makespan.baselines.offsets import SOLVERS, decode_kernel
+from makespan.baselines.offsets.beam import (
+    FIRST_WIDTH,
+    IteratedBeam,
+    _Best,
+    _Search,
+    draw_ranking,
+)
 from makespan.baselines.offsets.exact import CpSat
-from makespan.baselines.offsets.greedy import ORDERS, Greedy, best_greedy
+from makespan.baselines.offsets.greedy import (
+    ORDERS,
+    Greedy,
+    allocate,
+    best_greedy,
+    buffers_of,
+    place_in_order,
+)
 from makespan.baselines.offsets.local_search import LocalSearch
 from makespan.baselines.offsets.rules import RulePolicy
 from makespan.envs.core.errors import UnknownNameError, UsageError
@@ -24,9 +36,10 @@ from makespan.envs.offsets.generator import OffsetGenerator
 from makespan.envs.offsets.instance import OffsetInstance
 from makespan.envs.offsets.problem import OffsetProblem
 from makespan.envs.offsets.solution import OffsetSolution
+from makespan.tests.interrupt import ctrl_c_after
 from makespan.tests.offsets_reference import instances, optimum
 
-quick = settings(max_examples=25, deadline=None, derandomize=True)
+quick = settings(max_examples=25)
 
 #: Limited by work and not by time, so that results repeat.
 SHORT: dict[str, Any] = {
@@ -56,6 +69,7 @@ def solve(
     assert not result.optimal or result.lower_bound == objective
     found = [value for _, value in result.details.get("improvements", [])]
     assert found == sorted(set(found), reverse=True)
+    assert not found or found[-1] == objective
     return result
 
 
@@ -120,6 +134,85 @@ def test_a_capacity_ends_the_search() -> None:
         assert result.solution.fits(roomy)
 
 
+@pytest.mark.parametrize("name", ["local-search", "iterated-beam", "cp-sat"])
+def test_improvements_are_objectives_and_not_peaks(name: str) -> None:
+    small = sample("cuts", 40)
+    loose = OffsetInstance.from_columns(
+        small.lower, small.upper, small.nbytes, capacity=2 * small.max_load
+    )
+    result = solve(SHORT[name], loose, 5)
+    assert [value for _, value in result.details["improvements"]] == [2 * small.max_load]
+
+
+def test_a_beam_that_is_never_full_is_not_widened() -> None:
+    """The optimum is above the bound, so only time ends the search."""
+    instance = OffsetInstance.from_columns([0] * 3, [1] * 3, [3, 3, 2], alignment=[4, 4, 1])
+    result = solve(IteratedBeam(max_width=2**60), instance)
+    assert not result.optimal
+    assert result.solution.peak(instance) == optimum(instance)
+    assert result.details["width"] == FIRST_WIDTH
+
+
+def test_the_width_of_beams_is_limited_by_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("makespan.baselines.offsets.beam.MOST_ENTRIES", 12 * 150)
+    result = solve(IteratedBeam(max_width=16), sample("cuts", 150, seed=2))
+    assert result.details["width"] == 12
+
+
+def test_a_fixed_offset_out_of_the_reach_of_targets_ends_the_beam() -> None:
+    """Without the bound on what lies above fixed buffers, no target would be attainable."""
+    instance = OffsetInstance.from_columns([0, 0], [2, 2], [2, 6], offset=[5, -1])
+    best = _Best(instance, math.inf)
+    best.bound = 8
+    _Search(instance, best, np.random.default_rng(0)).run(FIRST_WIDTH)
+    assert best.peak == 13
+    assert not best.improve(best.offsets, 13, draw_ranking(np.random.default_rng(0)))
+
+
+def test_moves_alone_do_not_follow_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    instance = sample("cuts", 40)
+    expected = solve(LocalSearch(max_moves=5000), instance).solution
+    monkeypatch.setattr("makespan.baselines.offsets.local_search.LONGEST_RUN_S", 1e-9)
+    assert solve(LocalSearch(max_moves=5000), instance).solution == expected
+
+
+def test_the_first_run_keeps_to_the_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a clock that goes on by a second a look, one order takes too long for more moves."""
+    seconds = itertools.count()
+    monkeypatch.setattr(
+        "makespan.baselines.offsets.local_search.time.perf_counter", lambda: float(next(seconds))
+    )
+    assert solve(LocalSearch(), sample("cuts", 40), 8).details["moves"] < 10
+
+
+@pytest.mark.parametrize("seed", [156, 288])
+def test_the_lowest_peak_is_kept_even_if_its_order_is_refused(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With more bytes above the target a lower peak may cost more: climbing goes on from before."""
+    rng = np.random.default_rng(seed)
+    peaks: list[int] = []
+    lower, life, size = rng.integers(0, 20, 14), rng.integers(1, 20, 14), rng.integers(1, 3000, 14)
+    instance = OffsetInstance.from_columns(lower, lower + life, size)
+    order = rng.permutation(14).astype(np.int32)
+    offsets = place_in_order(instance, order)
+    peak, target = int((offsets + size).max()), int(0.7 * lower_bound(instance))
+    cost = decode_kernel._cost
+
+    def recorded(*arguments: Any) -> tuple[int, float]:
+        peaks.append(cost(*arguments)[0])
+        found: tuple[int, float] = cost(*arguments)
+        return found
+
+    monkeypatch.setattr(decode_kernel, "_cost", recorded)
+    buffers, placement = buffers_of(instance), allocate(14)
+    best = decode_kernel.anneal.py_func(
+        buffers, placement, order, offsets, 30, 1.0, 0.1, target, peak, True,
+        np.random.default_rng(seed),
+    )  # fmt: skip
+    assert best == min(peaks) == (offsets + size).max() < peak
+
+
 def test_workers_search_side_by_side() -> None:
     instance = sample("cuts", 40)
     alone = solve(IteratedBeam(max_width=8), instance)
@@ -170,11 +263,7 @@ def test_wrong_options_are_refused() -> None:
 def test_ctrl_c_keeps_the_best_so_far(solver: Any) -> None:
     instance = sample("cuts", 150, seed=2)
     solve(solver, FRAGMENTED, 1)  # nothing is compiled or imported once the timer runs
-    timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    try:
+    with ctrl_c_after(1.0):
         result = solve(solver, instance, 120)
-    finally:
-        timer.cancel()
     assert result.details["interrupted"]
     assert result.seconds < 60

@@ -146,6 +146,20 @@ def test_other_mistakes():
         MemoryGenerator(9, "ring")
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sizes": [2**62, 2**62]}, "sizes: found 2 buffers of 9223372036854775808 bytes"),
+        ({"compute": np.full(6, 2**62)}, "times: found a total of 2.77e\\+19, expected at most"),
+        ({"sizes": [2**50, 2**50], "slow_bandwidth": 0.25}, "times: found a total of"),
+    ],
+    ids=["sizes", "arithmetic", "evictions"],
+)
+def test_what_64_bits_do_not_hold_is_refused(changes, message):
+    with pytest.raises(InstanceError, match=message):
+        replace(REUSE, copy_bandwidth=np.inf, **changes)
+
+
 def test_a_broken_file_names_file_and_line(tmp_path):
     path = tmp_path / "broken.json"
     path.write_text('{"kind": "memory-mapping",\n "version": }')
@@ -198,8 +212,13 @@ def test_instances_have_names():
         load_instance("gpt-tiniest@tpu-v4i-10")
     with pytest.raises(UnknownNameError, match="unknown hardware 'tpu-v9'"):
         load_instance("gpt-tiny@tpu-v9")
-    with pytest.raises(UsageError, match="found 0 %, expected a percentage above 0"):
-        load_instance("gpt-tiny@tpu-v4i-0")
+    for percent in ("0", "inf", "nan"):
+        message = f"found {percent} %, expected a finite percentage above 0"
+        with pytest.raises(UsageError, match=message):
+            load_instance(f"gpt-tiny@tpu-v4i-{percent}")
+    for share in (0.0, np.inf, np.nan, 1e305):
+        with pytest.raises(UsageError, match="capacity share: found"):
+            load_program("gpt-tiny").on(HARDWARE["tpu-v4i"], share)
     assert len(SUITES["validation-random"]()) == 24
 
 

@@ -25,14 +25,13 @@ from makespan.envs.memory.examples import (
 from makespan.envs.memory.family import make_env
 from makespan.envs.memory.generator import MemoryGenerator
 from makespan.envs.memory.image import OccupancyImage
-from makespan.envs.memory.instance import MemoryInstance
+from makespan.envs.memory.instance import BANDWIDTHS, MemoryInstance
 from makespan.envs.memory.kernel import LOOKAHEAD_FEATURES, PLACEMENTS
 from makespan.envs.memory.problem import MemoryProblem
-from makespan.envs.memory.program import scaled
 from makespan.envs.memory.solution import MemoryPlan
 from makespan.tests.memory_reference import Game, every_episode
 
-quick = settings(max_examples=40, deadline=None, derandomize=True)
+quick = settings(max_examples=40)
 
 
 @st.composite
@@ -143,7 +142,7 @@ def test_without_a_copy_window_the_static_supply_is_optimistic() -> None:
 
 
 @given(instance=instances(), seed=st.integers(0, 99))
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150)
 def test_it_does_what_the_plain_python_twin_does(instance: MemoryInstance, seed: int) -> None:
     """Legal candidates, places, starts and latency of every state of a random game."""
     env = make_env(instance=instance, placement="lowest")
@@ -175,7 +174,7 @@ def test_it_does_what_the_plain_python_twin_does(instance: MemoryInstance, seed:
     strict=st.sampled_from(["no", "yes"]),
     copy_start=st.sampled_from(["latest", "choice"]),
 )
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200)
 def test_any_game_of_any_program(
     instance: MemoryInstance, seed: int, copy_model: str, **options: str
 ) -> None:
@@ -226,6 +225,13 @@ def test_with_fast_memory_and_copy_time_enough_everything_is_fast(
         MemoryProblem.for_instances([instance]), [instance], policy, np.random.default_rng(0)
     )
     assert plan.objective(instance) == instance.all_fast
+
+
+def scaled(instance: MemoryInstance, factor: int) -> MemoryInstance:
+    """The same in other units of memory: sizes, capacity and bandwidths times ``factor``."""
+    bandwidths = {f"{name}_bandwidth" for name in BANDWIDTHS}
+    fields = {"sizes", "access_bytes", "capacity", "alignment", *bandwidths}
+    return replace(instance, **{field: factor * getattr(instance, field) for field in fields})
 
 
 @given(instance=instances(), seed=st.integers(0, 9))
@@ -373,6 +379,26 @@ def test_the_pilot_is_no_worse_than_its_rule() -> None:
         ratios = [p.objective(i) / i.all_slow for p, i in zip(plans, programs, strict=True)]
         latencies[rule] = float(np.mean(ratios))
     assert latencies["pilot"] < latencies["rule"] < latencies["all-slow"] == 1
+
+
+@pytest.mark.parametrize("copy_model", ["static", "dynamic"])
+@pytest.mark.parametrize("options", [{}, {"copy_start": "choice"}, {"strict": "yes"}], ids=str)
+def test_the_nodes_that_a_decision_changes_are_all_refreshed(
+    copy_model: str, options: dict[str, str]
+) -> None:
+    rng = np.random.default_rng(0)
+    for sampled in sample(6):
+        instance = replace(sampled, copy_model=copy_model)
+        problem = MemoryProblem.for_instances([instance], **options)
+        state, observation = problem.allocate(1), problem.spec.allocate(1)
+        problem.load(state, observation, 0, instance)
+        rewards, terminated = np.zeros(1), np.zeros(1, dtype=np.bool_)
+        while not terminated[0]:
+            action = rng.choice(np.flatnonzero(observation.action_mask[0]))
+            problem.step(state, observation, np.array([action]), rewards, terminated)
+            refreshed = observation.node_state.copy()
+            kernel._observe_all(state, observation, 0)
+            np.testing.assert_array_equal(refreshed, observation.node_state)
 
 
 def test_what_is_played_from_marks_is_the_game() -> None:

@@ -1,5 +1,7 @@
 """Pictures show what they should and are the same every time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -22,6 +24,25 @@ def test_the_chart_of_the_example():
     assert shown.served.tolist() == [[1, 0, 3], [2, 0, 3], [4, 0, 3]]
     assert shown.load.tolist() == [0.75, 0, 0, 0, 0, 0]  # 3 of 4 units
     assert shown.saved.tolist() == [0, 1, 1, 0, 1, 0]
+
+
+def test_instructions_that_take_no_time_use_and_save_nothing():
+    compute = np.array([0, 0, 4, 0, 0, 0])
+    idle = replace(REUSE, compute=compute, access_bytes=np.zeros(4, dtype=np.int64))
+    env = make_env(instance=idle)
+    env.reset()
+    for shown in (chart(idle, MemoryPlan.all_slow(idle)), chart_of_state(env._state, 0)):
+        assert not shown.load.any()
+        assert not shown.saved.any()
+
+
+def test_a_program_that_takes_no_time_is_drawn(tmp_path):
+    idle = replace(REUSE, compute=np.zeros(6, dtype=np.int64), access_bytes=np.zeros(4, np.int64))
+    slow = MemoryPlan.all_slow(idle)
+    assert idle.all_slow == 0
+    draw(idle, slow, tmp_path / "plan.svg", lower_bound=1.0)
+    draw_difference(idle, (slow, slow), tmp_path / "two.svg")
+    assert "latency 0.00 % of everything" in words(tmp_path / "plan.svg")
 
 
 def test_a_game_in_play_gives_the_same_chart_as_its_plan():

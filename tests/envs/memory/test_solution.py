@@ -10,8 +10,10 @@ from makespan.envs.core.errors import InvalidSolutionError
 from makespan.envs.core.rollout import rollout
 from makespan.envs.memory.examples import CAPACITY, FRAGMENTATION, REUSE, SUPPLY
 from makespan.envs.memory.generator import MemoryGenerator
+from makespan.envs.memory.instance import MemoryInstance
 from makespan.envs.memory.problem import MemoryProblem
 from makespan.envs.memory.solution import COPY, DROP, NO_COPY, MemoryPlan
+from makespan.tests.memory_reference import Game, Option
 
 #: The optimum of ``REUSE``: W copied in time for instruction 1, A from 2 to 4, W at 5 from slow.
 BEST = MemoryPlan(np.array([2, 1, 1, 0]), np.array([-1, -1, -1, -1]), np.array([0, 0, 0, -1]))
@@ -103,28 +105,86 @@ def test_an_output_is_moved_back_at_the_end():
     assert plan.objective(instance) == 6 + 4
 
 
-def test_random_mutants_of_valid_plans_are_refused_or_worth_what_they_say():
-    """Any single change either breaks a constraint or gives another valid plan."""
-    rng = np.random.default_rng(0)
-    instance = MemoryGenerator((12, 20)).sample(rng)
-    problem = MemoryProblem.for_instances([instance])
-    (plan,) = rollout(problem, [instance], RandomPolicy(), rng)
-    refused = 0
-    for _ in range(200):
-        columns = {name: getattr(plan, name).copy() for name in ("actions", "starts", "offsets")}
-        name = ("actions", "starts", "offsets")[rng.integers(3)]
-        i = rng.integers(instance.num_accesses)
-        columns[name][i] += rng.choice([-1, 1])
-        mutant = MemoryPlan(**columns)
-        try:
-            mutant.validate(instance)
-        except InvalidSolutionError:
-            refused += 1
+def passes(plan: MemoryPlan, instance: MemoryInstance) -> bool:
+    try:
+        plan.validate(instance)
+    except InvalidSolutionError:
+        return False
+    return True
+
+
+def is_valid(plan: MemoryPlan, instance: MemoryInstance) -> bool:
+    """By the definition: byte by byte, and over all intervals of instructions."""
+    game = Game(instance)
+    columns = (plan.actions.tolist(), plan.starts.tolist(), plan.offsets.tolist())
+    for access, (action, start, offset) in enumerate(zip(*columns, strict=True)):
+        t, before = int(instance.instructions[access]), int(instance.previous[access])
+        then = int(instance.instructions[before]) if before >= 0 else -1
+        write, place = bool(instance.writes[access]), game.place(access)
+        stays = place is not None and (not write or then == t)
+        first = then + 1 if stays else t
+        if action == DROP:
+            fits = offset == -1
+        elif action == NO_COPY:
+            fits = offset == place if stays else write
+        elif action == COPY:
+            fits = not write and game.in_slow(access) and then <= start < t
+            first = start + 1
         else:
-            assert mutant.objective(instance) <= instance.all_slow + sum(
-                time for _, time in mutant.evictions(instance)
-            )
-    assert refused > 80
+            return False
+        if action != DROP:
+            size = int(instance.pieces[instance.buffers[access]])
+            fits = fits and offset >= 0 and offset % instance.alignment == 0
+            fits = fits and game.free(offset, size, first, t)
+        if not fits:
+            return False
+        game.take(Option(action, offset, start, first, 0))
+    return game.feasible(game.copies)
+
+
+def mutant(plan: MemoryPlan, instance: MemoryInstance, rng: np.random.Generator) -> MemoryPlan:
+    """One access is served otherwise, or one number of it is a little off."""
+    columns = {name: getattr(plan, name).copy() for name in ("actions", "starts", "offsets")}
+    access = rng.integers(instance.num_accesses)
+    if rng.random() < 0.5:
+        columns[str(rng.choice(list(columns)))][access] += rng.choice([-1, 1])
+    else:
+        action = rng.integers(3)
+        columns["actions"][access] = action
+        columns["starts"][access] = rng.integers(-1, instance.instructions[access] + 1)
+        columns["offsets"][access] = -1 if action == DROP else rng.integers(instance.capacity)
+    return MemoryPlan(**columns)
+
+
+def shrunk(instance: MemoryInstance, capacity: int = 16) -> MemoryInstance:
+    """The same program for a fast memory of a few bytes."""
+    unit = instance.capacity / capacity
+
+    def in_units(values):
+        return np.ceil(values / unit).astype(np.int64)
+
+    return replace(
+        instance,
+        sizes=in_units(instance.sizes),
+        access_bytes=in_units(instance.access_bytes),
+        compute=in_units(instance.compute),
+        capacity=capacity,
+    )
+
+
+@pytest.mark.parametrize("alignment", [1, 2])
+def test_the_validator_agrees_with_the_definition_on_mutants_of_valid_plans(alignment):
+    verdicts = []
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        instance = replace(shrunk(MemoryGenerator((8, 14)).sample(rng)), alignment=alignment)
+        problem = MemoryProblem.for_instances([instance])
+        (plan,) = rollout(problem, [instance], RandomPolicy(), rng)
+        for _ in range(40):
+            changed = mutant(plan, instance, rng)
+            verdicts.append(passes(changed, instance))
+            assert verdicts[-1] == is_valid(changed, instance)
+    assert 100 < sum(verdicts) < 300
 
 
 def test_a_plan_survives_its_json_form_and_nonsense_does_not():

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from makespan.envs.core.errors import InstanceError, UsageError
+from makespan.envs.memory.family import make_family
 from makespan.envs.memory.trace import load_factory, trace_module
 from makespan.envs.memory.zoo import MODELS
 
@@ -137,5 +138,20 @@ def test_wrong_factories_are_refused(tmp_path, monkeypatch):
         ("own_models:bad", "found int, expected the factory to return"),
         ("own_models:looks", "the factory failed on the meta device"),
     ]:
-        with pytest.raises(UsageError, match=message):
+        with pytest.raises(UsageError, match=f"^--module.*{message}"):
             load_factory(target)
+        with pytest.raises(UsageError, match=f"^--training-module.*{message}"):
+            make_family().sources["training_module"].read(target)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "capacities"),
+    [("", [8, 17, 35, 70]), ("@edge-npu", [4 * 2**20]), ("@edge-npu-50", [88])],
+)
+def test_the_capacity_for_an_own_module(tmp_path, monkeypatch, suffix, capacities):
+    (tmp_path / "sized_models.py").write_text(
+        "import torch\ndef make():\n    return torch.nn.Linear(4, 4), (torch.zeros(3, 4),)\n"
+    )
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    loaded = make_family().sources["module"].read(f"sized_models:make{suffix}")
+    assert [instance.capacity for instance in loaded] == capacities

@@ -62,6 +62,15 @@ def test_what_is_written_can_be_read(tmp_path: Path, instance: OffsetInstance, s
     assert read_instance(path) == instance
 
 
+def test_ids_in_quotes_are_no_comments(tmp_path: Path) -> None:
+    instance = replace(WITH_FIXED, ids=("#a", 'b"', "c,d", "e"), name="odd")
+    write_instance(instance, tmp_path / "odd.csv")
+    assert read_instance(tmp_path / "odd.csv") == instance
+    solution = OffsetSolution(np.array([0, 3, 5, 3]))
+    _, table = write_solution(instance, solution, tmp_path / "best")
+    assert read_solution(table, instance) == solution
+
+
 def test_a_capacity_comes_from_json_or_from_the_caller(tmp_path: Path) -> None:
     with pytest.raises(InstanceError, match="found a capacity, which the csv format cannot hold"):
         write_instance(FIVE, tmp_path / "five.csv")
@@ -122,15 +131,35 @@ def test_solutions_are_written_as_json_and_as_a_table(tmp_path: Path) -> None:
         write_solution(WITH_FIXED, OffsetSolution(np.array([0, 0, 5, 3])), tmp_path / "bad")
 
 
-def test_broken_solutions_are_refused_with_the_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("id,offset\na,0\nb,3\nc,x\n", r"solution\.csv: line 4: offset: found 'x'"),
+        ("id,offset\na,0\n", "found no buffer b, expected every buffer"),
+        ("id,offset\na,0\na,3\n", "line 3: found the id 'a' of line 2 again, expected distinct"),
+        ("id,offset\na,0\nb,3\nc,5\nd,3\ne,9\n", "found the buffer e, expected only those of"),
+        ("id,lower\na,0\n", "columns 'id,lower', without offset, expected id,offset"),
+        ("", "found nothing, expected a header line: id,offset"),
+        ("{", r"solution\.csv: line 1: not JSON"),
+    ],
+)
+def test_broken_solutions_are_refused_with_the_file(
+    tmp_path: Path, text: str, message: str
+) -> None:
     path = tmp_path / "solution.csv"
-    path.write_text("id,offset\na,0\nb,3\nc,x\n")
-    with pytest.raises(InvalidSolutionError, match=r"solution\.csv: line 4: offset: found 'x'"):
-        read_solution(path, WITH_FIXED)
-    path.write_text("id,offset\na,0\n")
-    with pytest.raises(InvalidSolutionError, match="found no buffer b, expected every buffer"):
-        read_solution(path, WITH_FIXED)
-    path.write_text("{")
-    with pytest.raises(InvalidSolutionError, match=r"solution\.csv: line 1: not JSON") as caught:
+    path.write_text(text)
+    with pytest.raises(InvalidSolutionError, match=message) as caught:
         read_solution(path, WITH_FIXED)
     assert str(caught.value).count("solution.csv") == 1
+
+
+def test_a_missing_solution_names_its_file_once(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSolutionError, match=r"none\.csv.*: cannot be read") as caught:
+        read_solution(tmp_path / "none.csv", WITH_FIXED)
+    assert str(caught.value).count("none.csv") == 1
+
+
+def test_blanks_around_ids_do_not_matter(tmp_path: Path) -> None:
+    path = tmp_path / "solution.csv"
+    path.write_text("id,offset\na , 0\n b,3\nc,5\nd,3\n")
+    assert read_solution(path, WITH_FIXED) == OffsetSolution(np.array([0, 3, 5, 3]))

@@ -47,6 +47,13 @@ def test_tiles_are_similar_and_short() -> None:
         assert np.median(lives) < 0.2 * instance.upper.max()
 
 
+def test_more_tiles_than_the_memory_holds_make_it_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("makespan.envs.offsets.generator.PATIENCE", 100)
+    instance = sample("tiles", 0, 20_000)  # lives of one or two time units cannot be any shorter
+    assert instance.num_buffers == 20_000
+    assert instance.max_load > GRID * UNIT
+
+
 def test_the_lives_of_layers_are_nested_and_their_sizes_repeat() -> None:
     for seed in range(5):
         instance = sample("layers", seed, 200)

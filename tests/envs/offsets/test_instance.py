@@ -1,5 +1,6 @@
 """The instance: what it holds, its sections, and every way in which it can be broken."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -109,6 +110,13 @@ def test_broken_instances_are_refused_with_the_buffer(
             r"buffers\[0\]: size: found 'x', expected an integer from 1",
         ),
         ({"capacity": True}, "capacity: found True"),
+        *(
+            (
+                {"buffers": [{"id": label, "lower": 0, "upper": 1, "size": 1}]},
+                rf"buffers\[0\]: id: found {re.escape(str(label))}, expected text or an integer",
+            )
+            for label in (None, [1], True)
+        ),
     ],
 )
 def test_broken_plain_data_are_refused_with_the_field(

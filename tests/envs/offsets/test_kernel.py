@@ -25,7 +25,7 @@ every_decode = pytest.mark.parametrize("decode", DECODE_MODES)
 every_example = pytest.mark.parametrize(
     "instance", EXAMPLES.values(), ids=lambda instance: instance.name
 )
-quick = settings(max_examples=60, deadline=None, derandomize=True)
+quick = settings(max_examples=60)
 
 
 class Played:
@@ -297,6 +297,18 @@ def test_threads_change_nothing() -> None:
     assert numba.get_num_threads() > 1
     for one, other in zip(*results, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@every_decode
+@quick
+@given(instances(most=8, fixed=True))
+def test_rewards_add_up_to_the_objective(decode: str, instance: OffsetInstance) -> None:
+    played, total = Played(instance, decode), 0.0
+    while not played.terminated[0]:
+        total += played.step()
+    bound = lower_bound(instance)
+    objective = played.problem.metrics(played.state, 0)["objective"]
+    assert total == pytest.approx((bound - objective) / bound)
 
 
 def test_fixed_buffers_are_placed_at_the_start() -> None:

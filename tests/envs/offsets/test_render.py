@@ -1,5 +1,6 @@
 """Pictures: made, repeatable, and of a size that does not change."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,22 @@ def test_a_drawing_names_policy_peak_and_capacity(tmp_path: Path) -> None:
     text = (tmp_path / "text.svg").read_text()
     for words in ("five (5 buffers), greedy", "peak 12 bytes, 0.00 % above 12", "fits into 12"):
         assert words in text
+
+
+def test_the_distance_to_the_bound_is_that_of_the_objective(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A peak of 12 bytes in a memory of 20 is as good as can be, and not 40 % below."""
+    titles: list[str] = []
+    monkeypatch.setattr(
+        "makespan.envs.offsets.render.write_titles",
+        lambda figure, title, subtitle, policy: titles.append(subtitle),
+    )
+    roomy = replace(FIVE, capacity=20)
+    solution = Greedy().solve(roomy, None, np.random.default_rng(0)).solution
+    draw(roomy, solution, tmp_path / "map.svg", lower_bound=20.0)
+    assert "0.00 % above 20" in titles[0]
+    assert "-" not in titles[0]
 
 
 def test_frames_of_an_episode_have_one_size() -> None:
