@@ -34,6 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:  # a folder that cannot be written, a full disk
         print(f"train.py: {error.filename or 'file'}: {error.strerror}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # before the training, or the second
+        print("train.py: interrupted", file=sys.stderr)
+        return 130
 
 
 def _command_type() -> Any:
@@ -76,6 +79,8 @@ def _run(command: Any) -> int:
     from makespan.envs import FAMILIES
 
     set_threads(command.threads)
+    if not command.resume:
+        _check_folder(command.out)
     _check_layers(command.policy)
     kind = _trainer_type(command.algorithm)
     processes = Processes.join(command.device)
@@ -96,6 +101,17 @@ def _run(command: Any) -> int:
         return _train(trainer)
     finally:
         processes.leave()
+
+
+def _check_folder(out: Path) -> None:
+    """Raise UsageError for the folder of another run, which a new one would overwrite."""
+    from makespan.agents.trainer import CHECKPOINT
+    from makespan.envs.core.errors import UsageError
+
+    if (out / CHECKPOINT).exists():
+        raise UsageError(
+            f"out: found a run in {out}, expected a new folder; --resume goes on with that run"
+        )
 
 
 def _check_layers(policy: "PolicyConfig") -> None:

@@ -4,7 +4,8 @@ A checkpoint is written to a temporary file and renamed, so a crash leaves the p
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,9 @@ VERSION = 1
 #: Prefix of the tensors of the policy that a checkpoint is used for.
 POLICY = "policy."
 
+#: Entry of the data that grows with the run. A header may have 100 MB, so this is kept as a tensor.
+ROWS = "metrics"
+
 
 class Checkpoint(NamedTuple):
     """Tensors by name, and plain data.
@@ -41,7 +45,11 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     tensors = {
         name: value.detach().cpu().contiguous() for name, value in checkpoint.tensors.items()
     }
-    header = json.dumps({"version": VERSION, **checkpoint.data})
+    data = dict(checkpoint.data)
+    if ROWS in data:
+        text = bytearray(json.dumps(data.pop(ROWS)).encode())
+        tensors[ROWS] = torch.frombuffer(text, dtype=torch.uint8)
+    header = json.dumps({"version": VERSION, **data})
     write_atomically(path, save(tensors, metadata={"makespan": header}))
 
 
@@ -49,7 +57,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read what :func:`save_checkpoint` wrote.
 
     Raises:
-        CheckpointError: when the file is missing, damaged, not ours, or of another version.
+        CheckpointError: when the file is missing, damaged, not ours, or of another version, or
+            holds a number that is not finite.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -64,7 +73,24 @@ def load_checkpoint(path: Path) -> Checkpoint:
     data = parse_json(header, lambda message: CheckpointError(f"{path}: header: {message}"))
     if not isinstance(data, dict) or data.pop("version", None) != VERSION:
         raise CheckpointError(f"{path}: of another version of makespan, expected {VERSION}")
+    if ROWS in tensors:
+        with naming_damage(path):
+            data[ROWS] = json.loads(tensors.pop(ROWS).numpy().tobytes())
+    for name, value in tensors.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise CheckpointError(f"{path}: damaged: {name} holds a number that is not finite")
     return Checkpoint(tensors, data)
+
+
+@contextmanager
+def naming_damage(path: Path) -> Iterator[None]:
+    """Raise CheckpointError for entries of a checkpoint that are missing or of a wrong form."""
+    try:
+        yield
+    except MakespanError:
+        raise
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as cause:
+        raise CheckpointError(f"{path}: damaged: {cause!r}") from None
 
 
 def feature_names(spec: ObservationSpec) -> dict[str, list[str]]:
@@ -126,7 +152,7 @@ def load_policy(
         for key, value in checkpoint.tensors.items()
         if key.startswith(POLICY)
     }
-    try:
+    with naming_damage(path):
         check_problem(checkpoint.data, name, path)
         spec = make_spec(**checkpoint.data["options"])
         check_features(checkpoint.data, spec, path)
@@ -136,10 +162,4 @@ def load_policy(
             raise RuntimeError(f"{held} weights for a width of {config.hidden}")  # it is made
         network = GraphPolicy(spec, config)
         network.load_state_dict(weights)
-    except RuntimeError as cause:
-        raise CheckpointError(f"{path}: weights do not fit the network: {cause}") from None
-    except (AttributeError, KeyError, TypeError) as cause:
-        if isinstance(cause, MakespanError):
-            raise
-        raise CheckpointError(f"{path}: damaged header: {cause!r}") from None
     return network.to(find_device(device)).eval(), checkpoint.data

@@ -32,12 +32,25 @@ class Processes:
 
     @classmethod
     def join(cls, device: str) -> "Processes":
-        """This process among those that ``torchrun`` started; alone without it."""
-        if "WORLD_SIZE" not in os.environ:
+        """This process among those that ``torchrun`` started; alone without it.
+
+        Args:
+            device: where the networks live, see :meth:`device`.
+
+        Raises:
+            UsageError: for a device that cannot be used.
+        """
+        if not _launched():
             return cls()
+        processes = cls(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+        own = processes.device(device)
+        on_gpu = own.type == "cuda"
+        if on_gpu:
+            torch.cuda.set_device(own)
         if not distributed.is_initialized():
-            distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
-        return cls(distributed.get_rank(), distributed.get_world_size())
+            # figures of the simulators are summed on the CPU, gradients where the network lives
+            distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
+        return processes
 
     @property
     def first(self) -> bool:
@@ -50,7 +63,7 @@ class Processes:
         Raises:
             UsageError: for a device that cannot be used.
         """
-        if name == "cuda" and self.size > 1:
+        if name == "cuda" and _launched():
             name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
         return find_device(name)
 
@@ -95,6 +108,11 @@ class Processes:
         """End the communication."""
         if self.size > 1:
             distributed.destroy_process_group()
+
+
+def _launched() -> bool:
+    """Whether ``torchrun`` started this process."""
+    return "WORLD_SIZE" in os.environ
 
 
 #: A process without others.

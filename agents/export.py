@@ -26,12 +26,23 @@ def export_policy(checkpoint: Path, out: Path) -> None:
     """
     import io
 
-    from makespan.agents.checkpoint import POLICY, load_checkpoint
-    from makespan.envs.core.errors import UsageError
+    from makespan.agents.checkpoint import load_checkpoint, naming_damage
     from makespan.envs.core.files import write_atomically
 
-    data = load_checkpoint(checkpoint)
-    policy = data.data["policy"]
+    loaded = load_checkpoint(checkpoint)
+    with naming_damage(checkpoint):
+        arrays = _exported(checkpoint, loaded.tensors, loaded.data)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    write_atomically(out, buffer.getvalue())
+
+
+def _exported(checkpoint: Path, tensors: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    """Arrays of the file."""
+    from makespan.agents.checkpoint import POLICY
+    from makespan.envs.core.errors import UsageError
+
+    policy = data["policy"]
     if policy["encoder"] != "none":
         raise UsageError(
             f"{checkpoint}: has the encoder {policy['encoder']!r}, expected 'none': only policies "
@@ -40,24 +51,21 @@ def export_policy(checkpoint: Path, out: Path) -> None:
     weights = folded(
         {
             name.removeprefix(POLICY): tensor.numpy().astype(np.float64)
-            for name, tensor in data.tensors.items()
+            for name, tensor in tensors.items()
             if name.startswith(POLICY) and not name.startswith(f"{POLICY}critic")
         },
         policy["attention_layers"],
     )
     about = {
-        "problem": data.data["problem"],
-        "options": data.data["options"],
+        "problem": data["problem"],
+        "options": data["options"],
         "heads": policy["heads"],
         "layers": policy["attention_layers"],
-        "candidate_features": data.data["features"]["candidate_features"],
-        "global_features": data.data["features"]["global_features"],
+        "candidate_features": data["features"]["candidate_features"],
+        "global_features": data["features"]["global_features"],
     }
-    buffer = io.BytesIO()
     prepared = _prepared(weights, policy["attention_layers"])
-    arrays: dict[str, Any] = {"about": np.array(json.dumps(about)), **prepared}
-    np.savez(buffer, **arrays)
-    write_atomically(out, buffer.getvalue())
+    return {"about": np.array(json.dumps(about)), **prepared}
 
 
 def folded(w: dict[str, NDArray[np.float64]], layers: int) -> Weights:

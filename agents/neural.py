@@ -1,6 +1,8 @@
 """A trained network as an online policy."""
 
+import hashlib
 from collections.abc import Mapping
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
@@ -130,6 +132,14 @@ class NeuralPolicy(ScorePolicy):
             self._encode(batch)
             actions[rows] = self._score(batch, rows).argmax(axis=1)
         return actions[0] if single else actions
+
+    @cached_property
+    def weights_hash(self) -> str:
+        """Of the network's weights."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.network.state_dict().items()):
+            digest.update(name.encode() + value.cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     def with_temperature(self, temperature: float | NDArray[np.float64]) -> Self:
         """The same network at another temperature."""

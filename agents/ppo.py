@@ -16,6 +16,7 @@ the same numbers as one that never stopped; and from nothing that depends on how
 shared among processes, see :mod:`makespan.agents.distributed`.
 """
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -29,7 +30,7 @@ from makespan.agents.distributed import ALONE, Processes
 from makespan.agents.following import Follower
 from makespan.agents.neural import decisions
 from makespan.envs.core.errors import UsageError
-from makespan.envs.core.observation import Observation
+from makespan.envs.core.observation import Observation, ObservationSpec
 from makespan.envs.core.problem import Generator, Problem
 from makespan.envs.core.rollout import Policy, step_forced
 from makespan.models.encoder import Graph
@@ -72,9 +73,16 @@ class PPOConfig:
     center: float = 0.0
 
     def __post_init__(self) -> None:
-        for field in ("instances", "replicas", "epochs", "minibatch", "learning_rate", "clip"):
-            if getattr(self, field) <= 0:
+        # written so that NaN fails as well
+        for field in (
+            *("instances", "replicas", "epochs", "minibatch"),
+            *("learning_rate", "clip", "max_grad_norm"),
+        ):
+            if not 0 < getattr(self, field) < math.inf:
                 raise UsageError(f"{field}: found {getattr(self, field)}, expected more than 0")
+        for field in ("entropy", "value"):
+            if not 0 <= getattr(self, field) < math.inf:
+                raise UsageError(f"{field}: found {getattr(self, field)}, expected at least 0")
         for field in ("discount", "gae_lambda", "center"):
             if not 0 <= getattr(self, field) <= 1:
                 raise UsageError(f"{field}: found {getattr(self, field)}, expected 0 to 1")
@@ -119,6 +127,9 @@ def collect(
 
     Of several processes, each plays its share of the instances. With an ``expert``, it takes most
     decisions, and ``Experience.actions`` are all its own.
+
+    Raises:
+        UsageError: when no instance leaves a choice; for fewer instances than processes.
     """
     instance_rng, noise_rng, expert_rng = rng.spawn(3)
     share = processes.share(config.instances)
@@ -157,12 +168,18 @@ def collect(
         steps += len(active) + step_forced(problem, state, observation, done, earned)
         total += earned
         history.append(_Moment(batch, active, chosen, log_probs, values, earned[active]))
+    taken = sum(len(moment.rows) for moment in history)
+    sums = torch.tensor([steps, total.sum(), taken], dtype=torch.float64)
+    all_steps, all_returns, all_taken = processes.sum(sums).tolist()
+    if not all_taken:
+        raise UsageError("the instances drawn leave no decision to learn from: draw larger ones")
+    if not taken:  # others have some
+        history.append(_Moment.empty(problem.spec, network.uses_node_state, device))
     advantages, returns = _advantages(history, rows, config, value_scale)
     if config.center:
         _center(advantages, history, config)
     totals = np.zeros(config.instances * config.replicas)
     totals[first : first + rows] = total
-    figures = processes.sum(torch.tensor([steps, total.sum()], dtype=torch.float64)).tolist()
     local = np.concatenate([moment.rows for moment in history])
     counts = [len(moment.rows) for moment in history]
     return Experience(
@@ -176,8 +193,8 @@ def collect(
         np.repeat(np.arange(len(history)), counts),
         first + local,
         totals,
-        int(figures[0]),
-        figures[1] / len(totals),
+        int(all_steps),
+        all_returns / len(totals),
     )
 
 
@@ -208,6 +225,20 @@ class _Moment(NamedTuple):
     log_probs: NDArray[np.float32]
     values: NDArray[np.float32]  # in units of the value scale
     rewards: NDArray[np.float64]
+
+    @classmethod
+    def empty(cls, spec: ObservationSpec, with_node_state: bool, device: torch.device) -> "_Moment":
+        """One in which no row had a decision."""
+        roles, state = len(spec.candidate_roles), len(spec.node_state_features)
+        batch = Decisions(
+            torch.zeros(0, 1, len(spec.candidate_features), device=device),
+            torch.zeros(0, 1, roles, dtype=torch.int64, device=device),
+            torch.zeros(0, len(spec.global_features), device=device),
+            torch.zeros(0, 1, dtype=torch.bool, device=device),
+            torch.zeros(0, 1, roles, state, device=device) if with_node_state else None,
+        )
+        none, reals = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
+        return cls(batch, none, none, reals, reals, np.zeros(0))
 
 
 def _encode(
@@ -301,7 +332,7 @@ def _concatenate(batches: list[Decisions]) -> Decisions:
 def select(batch: Decisions, index: Tensor) -> Decisions:
     """The decisions at ``index``, cut to the candidates that exist among them."""
     nodes = batch.candidate_nodes[index]
-    used = int((nodes[:, :, 0] >= 0).any(dim=0).nonzero()[-1]) + 1
+    used = int((nodes[:, :, 0] >= 0).any(dim=0).nonzero()[-1]) + 1 if len(index) else 0
     state = batch.node_state
     return Decisions(
         batch.candidates[index, :used],
@@ -364,7 +395,8 @@ def _normalized(values: Tensor, processes: Processes) -> Tensor:
     sums = torch.stack([wide.new_tensor(len(wide)), wide.sum(), (wide * wide).sum()])
     count, total, squares = processes.sum(sums)
     mean = total / count
-    deviation = ((squares - count * mean * mean) / (count - 1)).clamp(min=0).sqrt()
+    variance = (squares - count * mean * mean) / (count - 1).clamp(min=1)
+    deviation = variance.clamp(min=0).sqrt()
     normalized: Tensor = (wide - mean) / (deviation + 1e-8)
     return normalized.float()
 

@@ -12,7 +12,7 @@ from makespan.envs.core.errors import UsageError
 from makespan.envs.core.observation import Observation
 from makespan.envs.core.problem import Problem
 from makespan.envs.core.ranges import check_least
-from makespan.envs.core.rollout import ScorePolicy, rollout, step_forced
+from makespan.envs.core.rollout import MAX_TEMPERATURE, ScorePolicy, rollout, step_forced
 from makespan.envs.core.solution import Result
 
 #: Rows times nodes of one batched rollout; more samples are played in several batches.
@@ -35,7 +35,7 @@ class Sampling:
         temperature: of the sampled runs.
 
     Raises:
-        UsageError: unless samples >= 1 and temperature > 0.
+        UsageError: unless samples >= 1 and 0 < temperature <= MAX_TEMPERATURE.
     """
 
     name: str
@@ -46,8 +46,11 @@ class Sampling:
 
     def __post_init__(self) -> None:
         check_least(self, samples=1)
-        if self.temperature <= 0:
-            raise UsageError(f"temperature: found {self.temperature}, expected more than 0")
+        if not 0 < self.temperature <= MAX_TEMPERATURE:
+            raise UsageError(
+                f"temperature: found {self.temperature}, expected more than 0 and at most "
+                f"{MAX_TEMPERATURE:,.0f}"
+            )
 
     def solve(
         self, instance: Any, time_limit_s: float | None, rng: np.random.Generator
@@ -196,8 +199,9 @@ class TreeSearch:
         name: for tables.
         policy: what scores.
         make_problem: the problem sized for the given instances.
-        simulations: complete runs in all.
-        stages: times that the root moves; simulations are shared equally.
+        simulations: most complete runs in all, the greedy ones that a stage begins with included.
+        stages: times that the root moves; simulations are shared equally. A stage whose share
+            would not go beyond its greedy run leaves it to the next.
         exploration: weight of the prior in PUCT.
         batch: simulations that are played at once.
 
@@ -224,14 +228,18 @@ class TreeSearch:
         """Search until the simulations are used, or about ``time_limit_s``, whichever is first."""
         started = time.perf_counter()
         problem = self.make_problem([instance])
-        (best,) = self._play(problem, instance, [()], rng)
+        (greedy,) = self._play(problem, instance, [()], rng)
+        best = greedy
         improvements = [(time.perf_counter() - started, best.objective)]
         played = 1
         for stage in range(self.stages):
             root = best.decisions[: stage * len(best.decisions) // self.stages]
-            tree = _Tree(root, self.exploration)
-            tree.record(root, self._play(problem, instance, [root], rng)[0])
             share = self.simulations * (stage + 1) // self.stages
+            if root and share - played < 2:
+                continue
+            tree = _Tree(root, self.exploration)
+            if not root:
+                tree.record(root, greedy)
             while played < share:
                 if time_limit_s is not None:
                     spent = time.perf_counter() - started

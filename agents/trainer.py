@@ -11,6 +11,7 @@ import io
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, cast
 
@@ -19,11 +20,13 @@ import torch
 
 from makespan.agents.checkpoint import (
     POLICY,
+    ROWS,
     Checkpoint,
     check_features,
     check_problem,
     feature_names,
     load_checkpoint,
+    naming_damage,
     save_checkpoint,
 )
 from makespan.agents.distributed import ALONE, Processes
@@ -54,9 +57,10 @@ class RunConfig:
 
     Attributes:
         iterations: of the algorithm; with 0, ``minutes`` decides.
-        minutes: wall-clock budget; the schedule then follows the clock, and a resumed run goes on
-            exactly but its schedule depends on the time that was left.
-        seed: of everything random.
+        minutes: wall-clock budget of the iterations, validating and saving not counted; the
+            schedule then follows the clock, and a resumed run goes on exactly but its schedule
+            depends on the time that was left.
+        seed: of everything random, 0 to 2^63 - 1.
         schedule: of the learning rate, over the budget.
         curriculum: sizes grow from the low to the high end of their ranges over the first half.
         validation: instances drawn for the choice of the best policy.
@@ -80,9 +84,15 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         schedule(self.schedule)
-        if self.iterations < 0 or (self.iterations == 0 and self.minutes <= 0):
+        if self.iterations < 0 or (self.iterations == 0 and not self.minutes > 0):
             raise UsageError("iterations or minutes: expected one of them to be more than 0")
-        check_least(self, validation=1, validate_every=1, checkpoint_every=1)
+        if self.iterations and self.minutes != type(self).minutes:
+            raise UsageError(f"minutes: found {self.minutes} with iterations, expected one of them")
+        check_least(
+            self, seed=0, validation=1, validate_every=1, checkpoint_every=1, imitate_iterations=0
+        )
+        if self.seed >= 2**63:
+            raise UsageError(f"seed: found {self.seed}, expected at most {2**63 - 1}")
         if not self.imitate and self.imitate_iterations != type(self).imitate_iterations:
             raise UsageError(f"imitate_iterations: found {self.imitate_iterations} without imitate")
 
@@ -121,7 +131,8 @@ class Trainer:
         processes: among which the work is shared; only the first writes and validates.
 
     Raises:
-        UsageError: for settings that the algorithm does not have.
+        UsageError: for settings that the algorithm does not have, or a curriculum that the
+            generator does not.
     """
 
     #: Stored in checkpoints.
@@ -146,6 +157,11 @@ class Trainer:
                 raise UsageError(
                     f"{name}: found {getattr(ppo, name)}, {self.algorithm} has no such setting"
                 )
+        if run.curriculum and not hasattr(generator, "grown"):
+            raise UsageError(
+                f"curriculum: found {type(generator).__name__}, expected a generator with a "
+                "method grown(progress)"
+            )
         self.family, self.generator, self.options = family, generator, options
         self.ppo, self.run, self.folder = ppo, run, folder
         self.device, self.processes = processes.device(device), processes
@@ -201,8 +217,9 @@ class Trainer:
                 if self.counters.iteration % self.run.checkpoint_every == 0:
                     self.save()
                 report(row)
-            if self.progress >= 1:
+            if self.progress >= 1 and self.counters.iteration % self.run.validate_every:
                 self._validate()
+                self._rows[-1]["validation_ratio"] = self._last_ratio
         self.save()
 
     def _finished(self, stop: Callable[[], bool]) -> bool:
@@ -245,7 +262,7 @@ class Trainer:
         wrong += [name for name, value in weights if not value.isfinite().all()]
         if wrong:
             raise DivergenceError(
-                f"iteration {self.counters.iteration}: {', '.join(wrong[:4])} not finite; the "
+                f"iteration {self.counters.iteration + 1}: {', '.join(wrong[:4])} not finite; the "
                 f"checkpoint in {self.folder}, if there is one, is from before: try a lower "
                 "--learning-rate or --max-grad-norm"
             )
@@ -327,7 +344,7 @@ class Trainer:
         for index, entries in state.items():
             for key, value in entries.items():
                 tensors[f"optimizer.{index}.{key}"] = value
-        data = {**self._data(), "last_ratio": self._last_ratio, "metrics": self._rows}
+        data = {**self._data(), "last_ratio": self._last_ratio, ROWS: self._rows}
         save_checkpoint(self.folder / CHECKPOINT, Checkpoint(tensors, data))
         write_atomically(self.folder / METRICS, _as_csv(self._rows))
 
@@ -339,7 +356,12 @@ class Trainer:
         """
         path = self.folder / CHECKPOINT
         checkpoint = load_checkpoint(path)
-        data = checkpoint.data
+        with naming_damage(path):
+            self._check_settings(checkpoint.data, path)
+            self._restore(checkpoint)
+
+    def _check_settings(self, data: dict[str, Any], path: Path) -> None:
+        """Raise CheckpointError unless the run that wrote ``data`` had these settings."""
         check_problem(data, self.problem.name, path)
         check_features(data, self.problem.spec, path)
         for key in ("algorithm", "options", "policy", "ppo", "run", "generator"):
@@ -355,7 +377,6 @@ class Trainer:
                     f"{path}: made with {key} {found}, this run has {expected}; "
                     "use the same settings, or another folder"
                 )
-        self._restore(checkpoint)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         weights: dict[str, torch.Tensor] = {}
@@ -371,19 +392,29 @@ class Trainer:
         self.optimizer.load_state_dict({**state, "state": moments})
         self.counters = Counters(**checkpoint.data["counters"])
         self._last_ratio = checkpoint.data["last_ratio"]
-        self._rows = checkpoint.data["metrics"]
+        self._rows = checkpoint.data[ROWS]
 
 
 def make_expert(family: Family, spec: str, problem: Problem[Any]) -> Policy:
     """The policy of a specification, or what follows the solutions of its solver.
 
     Raises:
-        UsageError: for a solver, unless solutions of the problem can be followed step by step.
+        UsageError: for a policy that decides under other options than the problem has; for a
+            solver, unless solutions of the problem can be followed step by step.
     """
     from makespan.baselines.registry import make_solver
 
     solver = make_solver(family, spec)
     if isinstance(solver, RolloutSolver):
+        made_with = solver.make_problem
+        asked = made_with.keywords if isinstance(made_with, partial) else {}
+        for option, value in asked.items():
+            own = problem.options().get(option)
+            if own != value:
+                raise UsageError(
+                    f"imitate: {spec!r} decides under {option} {value}, this run has {own}: "
+                    "expected the same"
+                )
         return solver.policy
     if type(problem).follow is Problem.follow:
         raise UsageError(f"imitate: found {spec!r}, expected a policy run once")

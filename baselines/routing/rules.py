@@ -81,7 +81,8 @@ def _released(state: State, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """(D, 1) requests sent so far; where a decode replica is to be chosen, sent to one of those."""
     moves = (state.decoder[rows] >= 0).sum(axis=1)
     moving = state.router[rows, kernel.MOVING] > 0
-    return np.where(moving, moves, state.router[rows, kernel.RELEASED])[:, None]
+    released: NDArray[np.int64] = np.where(moving, moves, state.router[rows, kernel.RELEASED])
+    return released[:, None]
 
 
 def _served(state: State, rows: NDArray[np.int64], replicas: int) -> NDArray[np.float64]:

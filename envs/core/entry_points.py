@@ -1,6 +1,6 @@
 """What ``gymnasium.make`` and ``gymnasium.make_vec`` call: the same for every family."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,12 +14,12 @@ InstanceT = TypeVar("InstanceT")
 
 
 def load_instances(
-    source: InstanceT | Sequence[InstanceT] | str | Path,
+    source: InstanceT | str | Path | Sequence[InstanceT | str | Path],
     kind: type[InstanceT],
     read_instance: Callable[[Path], InstanceT],
     load_instance: Callable[[str], InstanceT],
 ) -> list[InstanceT]:
-    """Instances from a name, a file, an instance, or several instances.
+    """Instances from a name, a file, an instance, or several of these.
 
     A text is a file when there is such a file or when it ends like one (``.json``).
 
@@ -28,6 +28,9 @@ def load_instances(
         kind: class of the instances.
         read_instance: reads a file; raises InstanceError for a broken or missing one.
         load_instance: knows the names; raises UnknownNameError for another.
+
+    Raises:
+        UsageError: for anything else.
     """
     if isinstance(source, kind):
         return [source]
@@ -35,7 +38,12 @@ def load_instances(
         path = Path(source)
         is_file = isinstance(source, Path) or path.suffix[1:].isalpha() or path.is_file()
         return [read_instance(path) if is_file else load_instance(str(source))]
-    return list(source)  # type: ignore[arg-type]
+    if not isinstance(source, Iterable):
+        raise UsageError(
+            f"instance: found {source!r}, expected a name, a file, a {kind.__name__}, or several"
+        )
+    parts = [load_instances(part, kind, read_instance, load_instance) for part in source]
+    return [instance for part in parts for instance in part]
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,8 @@ class EntryPoints:
         """A single environment.
 
         Args:
-            instance: fixed: a name, a file, an instance; or several to draw from. None: random.
+            instance: fixed: a name, a file, an instance; or several of these to draw from. None:
+                random.
             observation, illegal_action, render_mode: see :class:`SchedulingEnv`.
             options: of the problem; for random instances fields of the family's generator, or
                 ``generator``, an object that draws them.

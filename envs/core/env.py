@@ -1,5 +1,7 @@
 """Any problem as a single Gymnasium environment: a batch of one."""
 
+import operator
+import reprlib
 from collections.abc import Mapping
 from typing import Any, Generic, Literal, TypeVar
 
@@ -83,6 +85,7 @@ class SchedulingEnv(gymnasium.Env[dict[str, NDArray[Any]], np.int64], Generic[In
         self._actions = np.zeros(1, dtype=np.int64)
         self._rewards = np.zeros(1)
         self._terminated = np.zeros(1, dtype=np.bool_)
+        self._complete = False  # the row holds a whole solution
         self._bind()
 
     def _bind(self) -> None:
@@ -113,35 +116,51 @@ class SchedulingEnv(gymnasium.Env[dict[str, NDArray[Any]], np.int64], Generic[In
 
         Raises:
             UnknownNameError: for another option.
+            UsageError: for what is no instance of the problem.
+            InstanceError: for an instance larger than the problem was made for.
         """
+        given: Any = reset_option(options, "instance")
+        kind = self.problem.instance_type()
+        if given is not None and not isinstance(given, kind):
+            raise UsageError(f"instance: found {reprlib.repr(given)}, expected a {kind.__name__}")
         super().reset(seed=seed)
-        given = reset_option(options, "instance")
         instance = self.generator.sample(self.np_random) if given is None else given
         self.problem.load(self._state, self._observation, 0, instance)
         self.instance = instance
         self._terminated[0] = False
+        self._complete = False
         observation = self._copy()
         return observation, {"action_mask": self._mask.copy()}
 
     def step(
         self, action: Any
     ) -> tuple[dict[str, NDArray[Any]], float, bool, bool, dict[str, Any]]:
-        """Take the candidate with index ``action``."""
+        """Take the candidate with index ``action``.
+
+        Raises:
+            ResetNeeded: of Gymnasium, when the episode has ended.
+            UsageError: for what is no integer.
+            IllegalActionError: with ``illegal_action="raise"``; the state is unchanged.
+        """
         if self.instance is None or self._terminated[0]:
             raise gymnasium.error.ResetNeeded("the episode has ended: call reset() before step()")
+        try:
+            action = operator.index(action)
+        except TypeError:
+            raise UsageError(f"action: found {action!r}, expected an integer") from None
         if not 0 <= action < len(self._mask) or not self._mask[action]:
             return self._illegal(action)
         self._actions[0] = action
         self._step()
         observation = self._copy()
         info: dict[str, Any] = {"action_mask": self._mask.copy()}
-        terminated = bool(self._terminated[0])
+        self._complete = terminated = bool(self._terminated[0])
         if terminated:
             info.update(self.problem.metrics(self._state, 0))
         return observation, float(self._rewards[0]), terminated, False, info
 
     def _illegal(
-        self, action: Any
+        self, action: int
     ) -> tuple[dict[str, NDArray[Any]], float, bool, bool, dict[str, Any]]:
         if self._raise_illegal:
             raise IllegalActionError(
@@ -149,7 +168,7 @@ class SchedulingEnv(gymnasium.Env[dict[str, NDArray[Any]], np.int64], Generic[In
             )
         self._terminated[0] = True
         reward = self.problem.worst_case_reward(self._state, 0)
-        info = {"action_mask": self._mask.copy(), "illegal_action": int(action)}
+        info = {"action_mask": self._mask.copy(), "illegal_action": action}
         return self._copy(), reward, True, False, info
 
     def _copy(self) -> dict[str, NDArray[Any]]:
@@ -165,9 +184,15 @@ class SchedulingEnv(gymnasium.Env[dict[str, NDArray[Any]], np.int64], Generic[In
         return self._mask.astype(np.bool_)  # type: ignore[no-any-return]
 
     def solution(self) -> Solution[InstanceT]:
-        """The solution of the episode that has just ended."""
-        if self.instance is None or not self._terminated[0]:
-            raise UsageError("the episode has not ended: a solution exists after its last step")
+        """The solution of the episode that has just ended.
+
+        Raises:
+            UsageError: when it has not ended, or by an illegal action.
+        """
+        if not self._complete:
+            raise UsageError(
+                "the episode has not ended by a legal action: only then there is a solution"
+            )
         return self.problem.solution(self._state, 0)
 
     def render(self) -> NDArray[np.uint8] | None:

@@ -6,10 +6,18 @@ message without a traceback.
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class MakespanError(Exception):
     """Base class of every error that a person can cause and mend."""
+
+    def __reduce__(self) -> tuple[Any, ...]:  # pickle would pass the message to __init__
+        return _unpickled, (type(self), self.args), vars(self)
+
+
+def _unpickled(kind: type[MakespanError], args: tuple[Any, ...]) -> MakespanError:
+    return kind.__new__(kind, *args)
 
 
 class InstanceError(MakespanError, ValueError):

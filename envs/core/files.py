@@ -17,25 +17,26 @@ SolutionT = TypeVar("SolutionT")
 MAX_FILE_SIZE = 32 * 2**20
 
 
-def read_text(path: Path, error: Callable[[str], Exception]) -> str:
+def read_text(path: Path, error: Callable[[str], Exception], max_size: int = MAX_FILE_SIZE) -> str:
     """The text of a UTF-8 file, a byte order mark left out.
 
     Args:
         path: of the file.
         error: makes the exception to raise from a message, e.g. ``InstanceError``.
+        max_size: bytes that are read at most.
 
     Raises:
         Exception: what ``error`` makes, when the file is missing, unreadable, a folder, larger than
-            ``MAX_FILE_SIZE`` or not text.
+            ``max_size`` or not text.
     """
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_FILE_SIZE + 1)
+            data = file.read(max_size + 1)
     except (OSError, ValueError) as cause:  # ValueError: a null character in the name
         reason = getattr(cause, "strerror", None) or cause
         raise error(f"{str(path)!r}: cannot be read: {reason}") from None
-    if len(data) > MAX_FILE_SIZE:
-        raise error(f"{path}: larger than {MAX_FILE_SIZE // 2**20} MB, the most that is read")
+    if len(data) > max_size:
+        raise error(f"{path}: larger than {max_size // 2**20} MB, the most that is read")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as cause:
@@ -109,8 +110,8 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     Raises:
         UsageError: when it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("wb") as file:
@@ -120,5 +121,6 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-    except OSError as cause:
-        raise UsageError(f"{path}: cannot be written: {cause.strerror or cause}") from None
+    except (OSError, ValueError) as cause:  # ValueError: no name, or a null character in it
+        reason = getattr(cause, "strerror", None) or cause
+        raise UsageError(f"{path}: cannot be written: {reason}") from None

@@ -8,7 +8,7 @@ Chance lives in the instance, so ``(instance, actions)`` determines everything.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,13 @@ class Problem(ABC, Generic[InstanceT]):
             for name, value in vars(self).items()
             if not isinstance(getattr(type(self), name, None), cached_property)
         }
+
+    @classmethod
+    def instance_type(cls) -> type[Instance]:
+        """The class of its instances, as the class statement says: ``Problem[Jobs]``."""
+        bases = [base for part in cls.__mro__ for base in vars(part).get("__orig_bases__", ())]
+        named = [kind for base in bases for kind in get_args(base) if isinstance(kind, type)]
+        return named[0] if named else Instance
 
     @abstractmethod
     def options(self) -> dict[str, Any]:

@@ -19,6 +19,9 @@ from makespan.envs.core.observation import Observation
 from makespan.envs.core.problem import Problem
 from makespan.envs.core.solution import Result, Solution
 
+#: Highest temperature; it leaves chance alone to decide, and illegal candidates at -inf.
+MAX_TEMPERATURE = 1e6
+
 InstanceT = TypeVar("InstanceT", bound=Instance)
 InstanceT_contra = TypeVar("InstanceT_contra", bound=Instance, contravariant=True)
 
@@ -53,16 +56,25 @@ class ScorePolicy(ABC):
         name: for tables.
         temperature: T; actions are drawn from softmax(scores / T), T = 0 takes the highest score
             (ties: the lowest index). One number, or one per row of the batch.
+
+    Raises:
+        UsageError: for a temperature below 0 or above ``MAX_TEMPERATURE``.
     """
 
     #: Options that the problem must have for this policy, by name.
     requires: Mapping[str, str] = MappingProxyType({})
     #: Whether it was learnt; reports compare what was with the best of what was not.
     learnt: ClassVar[bool] = False
+    #: Whether it knows what an online policy cannot: a reference, not a rule to beat.
+    sees_future: bool = False
 
     def __init__(self, name: str, temperature: float | NDArray[np.float64] = 0.0) -> None:
         self.name = name
         self.temperature = np.asarray(temperature, dtype=np.float64)
+        if not ((self.temperature >= 0) & (self.temperature <= MAX_TEMPERATURE)).all():
+            raise UsageError(
+                f"temperature: found {temperature}, expected 0 to {MAX_TEMPERATURE:,.0f}"
+            )
 
     def start(self, problem: Problem[Any], state: Any, observation: Observation) -> None:
         """Called once after all rows are loaded.
@@ -102,6 +114,11 @@ class ScorePolicy(ABC):
             temperature = self.temperature if not self.temperature.ndim else self.temperature[rows]
             scores = scores + np.expand_dims(temperature, -1) * rng.gumbel(size=scores.shape)
         return scores.argmax(axis=1)  # type: ignore[no-any-return]
+
+    @property
+    def weights_hash(self) -> str:
+        """Tells apart what was learnt at different times; empty for what was not learnt."""
+        return ""
 
     @abstractmethod
     def with_temperature(self, temperature: float | NDArray[np.float64]) -> Self:

@@ -75,6 +75,7 @@ class SchedulingVectorEnv(VectorEnv[Arrays, NDArray[np.int64], NDArray[Any]]):
         self._actions = np.zeros(num_envs, dtype=np.int64)
         self._rewards = np.zeros(num_envs)
         self._terminated = np.ones(num_envs, dtype=np.bool_)
+        self._complete = np.zeros(num_envs, dtype=np.bool_)  # rows that hold a whole solution
         self._loaded = False
         self._bind()
 
@@ -143,6 +144,7 @@ class SchedulingVectorEnv(VectorEnv[Arrays, NDArray[np.int64], NDArray[Any]]):
             instance = self.generator.sample(self._generators[row])
             self.problem.load(self._state, self._observation, row, instance)
         self._terminated[rows] = False
+        self._complete[rows] = False
 
     def step(
         self, actions: Any
@@ -154,21 +156,23 @@ class SchedulingVectorEnv(VectorEnv[Arrays, NDArray[np.int64], NDArray[Any]]):
                 they are reset (NEXT_STEP) or must have been (DISABLED).
 
         Raises:
-            UsageError: when a row, or with DISABLED one that has ended, was not reset.
+            UsageError: when a row, or with DISABLED one that has ended, was not reset; for actions
+                of another form.
             IllegalActionError: with ``illegal_action="raise"``; the state is unchanged.
         """
+        if not self._loaded:
+            raise UsageError("call reset() before step()")
         ended = self._terminated.copy()
         if ended.any() and self.autoreset_mode is AutoresetMode.DISABLED:
             raise UsageError(
                 f"rows {np.flatnonzero(ended)[:8].tolist()} have ended: reset them with "
                 "options={'reset_mask': mask} first"
             )
-        if not self._loaded:
-            raise UsageError("call reset() before step()")
-        self._actions[:] = actions
+        self._actions[:] = self._checked(actions)
         self._actions[ended] = -1
         illegal = self._illegal_rows(ended)
         self._step()
+        self._complete[:] = self._terminated
         infos: dict[str, Any] = {}
         if illegal is not None:
             self._end_illegal(illegal, infos)
@@ -180,6 +184,14 @@ class SchedulingVectorEnv(VectorEnv[Arrays, NDArray[np.int64], NDArray[Any]]):
         infos.update(self._mask_info())
         truncated = np.zeros(self.num_envs, dtype=np.bool_)
         return self._observations(), self._rewards.copy(), terminated, truncated, infos
+
+    def _checked(self, actions: Any) -> NDArray[Any]:
+        found: NDArray[Any] = np.asarray(actions)
+        if found.shape != (self.num_envs,) or found.dtype.kind not in "iu":
+            raise UsageError(
+                f"actions: found {found.dtype} {found.shape}, expected integers ({self.num_envs},)"
+            )
+        return found
 
     def _illegal_rows(self, ended: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
         """Rows whose action is illegal, taken out of ``_actions``; None when there are none."""
@@ -257,9 +269,13 @@ class SchedulingVectorEnv(VectorEnv[Arrays, NDArray[np.int64], NDArray[Any]]):
         return self._observation.action_mask.astype(np.bool_)
 
     def solution(self, row: int) -> Any:
-        """The solution of a row whose episode has just ended (not with SAME_STEP)."""
-        if not self._terminated[row]:
-            raise UsageError(f"row {row}: the episode has not ended")
+        """The solution of a row whose episode has just ended (not with SAME_STEP).
+
+        Raises:
+            UsageError: when it has not ended, or by an illegal action.
+        """
+        if not self._complete[row]:
+            raise UsageError(f"row {row}: the episode has not ended by a legal action")
         return self.problem.solution(self._state, row)
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:

@@ -180,7 +180,7 @@ class RoutingGenerator:
 
     def _rate(self, rng: np.random.Generator, fleet: Fleet, requests: Requests) -> float:
         """Requests a second."""
-        load = rng.uniform(*ends(self.load))
+        load = float(rng.uniform(*ends(self.load)))
         if self.rate:
             return self.rate * len(fleet.kinds)
         rates = sustainable_rate(

@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from makespan.agents.checkpoint import Checkpoint, feature_names, save_checkpoint
+from makespan.agents.checkpoint import (
+    Checkpoint,
+    feature_names,
+    load_checkpoint,
+    save_checkpoint,
+)
 from makespan.agents.export import NumpyPolicy, export_policy
 from makespan.baselines.routing import _spec
 from makespan.envs.core.errors import CheckpointError, UsageError
@@ -67,6 +72,18 @@ def test_the_file_is_read_without_torch(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "routing"
+
+
+@pytest.mark.parametrize("lost", ["policy", "features", "policy.whole", "policy.token.2.weight"])
+def test_a_checkpoint_that_lacks_something_is_refused(tmp_path: Path, lost: str) -> None:
+    path = tmp_path / "policy.safetensors"
+    checkpoint(path)
+    tensors, data = load_checkpoint(path)
+    for entries in (tensors, data):
+        entries.pop(lost, None)
+    save_checkpoint(path, Checkpoint(tensors, data))
+    with pytest.raises(CheckpointError, match=r"policy\.safetensors: damaged: KeyError"):
+        export_policy(path, tmp_path / "policy.npz")
 
 
 def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:

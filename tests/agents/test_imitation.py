@@ -92,6 +92,11 @@ def test_learning_from_a_solver(tmp_path: Path) -> None:
         ("mwrk", UnknownNameError, "did you mean mwkr"),
         ("cp-sat", UsageError, "imitate: found 'cp-sat', expected a policy run once"),
         ("mwkr:samples=4", UsageError, "expected a policy run once"),
+        (
+            "nondelay/mwkr",
+            UsageError,
+            "imitate: 'nondelay/mwkr' decides under decode nondelay, this run has active",
+        ),
     ],
 )
 def test_teachers_that_cannot_be_are_refused(

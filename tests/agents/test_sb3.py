@@ -257,15 +257,22 @@ def test_weights_move_both_ways_and_give_the_same_scores(encoder: str, flexible:
     env = SchedulingVecEnv(rows)
     kwargs = {"spec": problem.spec, "config": small(encoder)}
     model: Any = MaskablePPO(MaskableGraphPolicy, env, policy_kwargs=kwargs, seed=0)
-    ours = GraphPolicy(problem.spec, small(encoder))
+    ours = GraphPolicy(problem.spec, small(encoder)).eval()
+    with torch.no_grad():
+        for weight in ours.parameters():  # none as the model's own were made
+            weight.normal_(std=0.3)
     model.policy.load_graph_policy(ours)
     back = model.policy.to_graph_policy()
     rng = np.random.default_rng(0)
     observations: Any = env.reset()
     for _ in range(12):
-        policy = NeuralPolicy("ours", back)
-        policy.start(problem, None, rows._observation)
-        expected = policy.scores(problem, None, rows._observation, np.arange(6))
+        scores = []
+        for network in (ours, back):
+            policy = NeuralPolicy("policy", network)
+            policy.start(problem, None, rows._observation)
+            scores.append(policy.scores(problem, None, rows._observation, np.arange(6)))
+        expected, returned = scores
+        np.testing.assert_array_equal(returned, expected)
         tensors, _ = model.policy.obs_to_tensor(observations)
         masks = get_action_masks(env)
         with torch.no_grad():

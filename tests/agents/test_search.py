@@ -1,7 +1,8 @@
 """Search on top of a policy: never worse than the policy, and the same for the same seed."""
 
 from functools import partial
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -130,6 +131,8 @@ def test_sampling_stops_when_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None
     [
         (Sampling, {"samples": 0}, "samples: found 0, expected at least 1"),
         (Sampling, {"temperature": 0.0}, "temperature: found 0.0, expected more than 0"),
+        (Sampling, {"temperature": float("nan")}, "temperature: found nan, expected more than 0"),
+        (Sampling, {"temperature": 1e308}, "temperature: found 1e.308, expected .* at most 1,000"),
         (BeamSearch, {"width": 0}, "width: found 0, expected at least 1"),
     ],
 )
@@ -138,7 +141,46 @@ def test_impossible_options_are_refused(make: Any, options: dict[str, Any], mess
         make("name", RulePolicy("spt"), JobShopProblem.for_instances, **options)
 
 
+@pytest.mark.parametrize(
+    "temperature",
+    [float("nan"), float("inf"), 1e308, -1.0, np.array([0.0, np.nan])],
+    ids=str,
+)
+def test_a_policy_has_no_temperature_that_would_draw_what_is_illegal(temperature: Any) -> None:
+    with pytest.raises(UsageError, match=r"temperature: found .*, expected 0 to 1,000,000"):
+        RulePolicy("mwkr", temperature)
+
+
 # ---------------------------------------------------------------- tree search
+
+
+class Played(RulePolicy):
+    """Counts the runs that are begun, and takes a second for each."""
+
+    runs: ClassVar[int] = 0
+
+    def start(self, problem: Any, state: Any, observation: Any) -> None:
+        super().start(problem, state, observation)
+        Played.runs += len(observation.action_mask)
+
+
+@pytest.fixture
+def played(monkeypatch: pytest.MonkeyPatch) -> Played:
+    monkeypatch.setattr(Played, "runs", 0)
+    clock = SimpleNamespace(perf_counter=lambda: float(Played.runs))
+    monkeypatch.setattr(search, "time", clock)
+    return Played("mwkr")
+
+
+@pytest.mark.parametrize(("simulations", "batch"), [(1, 1), (16, 1), (40, 4), (256, 16)])
+def test_tree_search_plays_what_it_is_asked_for(
+    played: Played, simulations: int, batch: int
+) -> None:
+    make_problem = JobShopProblem.for_instances
+    tree = TreeSearch("tree", played, make_problem, simulations=simulations, batch=batch)
+    assert solve(tree, FT06).details["simulations"] == Played.runs
+    # a few may be left: one alone would repeat a greedy run, and the last stages may know all
+    assert 0.9 * simulations <= Played.runs <= simulations
 
 
 @every_policy
@@ -164,11 +206,16 @@ def test_tree_search_tries_everything_when_it_can() -> None:
         assert result.solution.makespan == optimum(instance)
 
 
-def test_tree_search_keeps_to_its_time() -> None:
-    make_problem = partial(JobShopProblem.for_instances, decode="active")
-    tree = TreeSearch("tree", untrained(), make_problem, simulations=10**6)
-    solve(TreeSearch("warm", untrained(), make_problem, simulations=2), FT06)
-    result = tree.solve(FT06, 1.0, np.random.default_rng(0))
-    assert result.details["simulations"] < 10**6
+@pytest.mark.parametrize("time_limit_s", [0.0, 400.0])
+def test_tree_search_keeps_to_its_time(played: Played, time_limit_s: float) -> None:
+    tree = TreeSearch("tree", played, JobShopProblem.for_instances, simulations=10**6)
+    result = tree.solve(FT06, time_limit_s, np.random.default_rng(0))
+    # the greedy run is played in any case
+    assert time_limit_s / 2 <= Played.runs <= max(1, time_limit_s)
+    assert result.details["simulations"] == Played.runs
+
+
+def test_tree_search_needs_simulations() -> None:
+    make_problem = JobShopProblem.for_instances
     with pytest.raises(UsageError, match="simulations: found 0"):
         TreeSearch("tree", untrained(), make_problem, simulations=0)

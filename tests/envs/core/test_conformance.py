@@ -6,7 +6,9 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import cloudpickle
 import gymnasium
+import numba
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
@@ -19,70 +21,7 @@ from makespan.envs.core.errors import IllegalActionError, UnknownNameError, Usag
 from makespan.envs.core.family import Family
 from makespan.envs.core.rollout import rollout
 from makespan.envs.core.vector_env import SchedulingVectorEnv
-
-IDS = sorted(name for name in gymnasium.registry if name.startswith("makespan/"))
-
-_SMALL_SHOP = {"jobs": (2, 4), "machines": (2, 3)}
-_DECODE_MODES = ("active", "nondelay", "insert", "append")
-
-#: Options that make episodes short and their sizes vary, and the variants of the physics. An id
-#: that is not listed is tested as it is registered.
-VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
-    name: {
-        **{decode: {**_SMALL_SHOP, "decode": decode} for decode in _DECODE_MODES},
-        "lookahead": {**_SMALL_SHOP, "lookahead": "atc"},
-    }
-    for name in ("makespan/JobShop-v0", "makespan/FlexibleJobShop-v0")
-} | {
-    "makespan/MemoryMapping-v0": {
-        "default": {"instructions": (2, 4)},
-        "dynamic": {"instructions": (2, 4), "copy_model": "dynamic"},
-        "lookahead": {"instructions": (2, 4), "lookahead": "greedy"},
-        "strict": {"instructions": (2, 5), "strict": "yes", "copy_start": "choice"},
-    }
-}
-_SMALL_GRAPH = {"tasks": (2, 6), "processors": (2, 3), "eligible": (0.5, 1.0)}
-VARIANTS["makespan/DagScheduling-v0"] = {
-    "insertion": _SMALL_GRAPH,
-    "append": {**_SMALL_GRAPH, "placement": "append"},
-    "order": {**_SMALL_GRAPH, "actions": "order", "dispatch": "nondelay"},
-    "skip": {**_SMALL_GRAPH, "dispatch": "skip"},
-    "lookahead": {**_SMALL_GRAPH, "lookahead": "lists", "dispatch": "skip", "bandwidths": (1, 3)},
-}
-VARIANTS["makespan/OffsetAllocation-v0"] = {
-    decode: {"buffers": (3, 9), "decode": decode} for decode in ("active", "first-fit", "best-fit")
-}
-_ONE_JOB = {"platforms": ("toy",), "jobs": (1, 1), "noise": (0.0, 0.5), "variation": 0.3}
-_OPEN = {"platforms": ("toy",), "jobs": (1, 2), "cap": 0, "load": (0.3, 0.6)}
-VARIANTS["makespan/SoC-v0"] = {
-    "eager": {**_ONE_JOB, "binding": "eager"},
-    "late": _ONE_JOB,
-    "all": {**_ONE_JOB, "processors": "all"},
-    "open": {**_OPEN, "horizon": 60},
-}
-_SMALL_CLUSTER = {
-    "num_requests": (2, 4),
-    "num_replicas": (1, 3),
-    "max_holds": 1,
-    "memory": (0.02, 0.1),
-}
-VARIANTS["makespan/LLMRouting-v0"] = {
-    "time": _SMALL_CLUSTER,
-    "foreseen": {**_SMALL_CLUSTER, "reward": "projected"},
-    "mlfq": {**_SMALL_CLUSTER, "queue": "mlfq"},
-    "prefixes": {**_SMALL_CLUSTER, "workload": "mooncake", "queue": "dlpm"},
-    "stale": {**_SMALL_CLUSTER, "stale_s": 0.5, "delay_s": 0.01, "queue": "srpt"},
-    "pools": {**_SMALL_CLUSTER, "num_replicas": (2, 3), "pools": "disaggregated", "queue": "vtc"},
-}
-_FEW_MOVES = {**_SMALL_SHOP, "moves": 5}
-VARIANTS["makespan/JobShopImprove-v0"] = {
-    "n5": _FEW_MOVES,
-    "n6": {**_FEW_MOVES, "neighbourhood": "n6", "tabu": "last", "start": "random"},
-}
-VARIANTS["makespan/BlockingJobShop-v0"] = {
-    "swap": {**_SMALL_SHOP, "lookahead": "dispatch"},
-    "mask": {**_SMALL_SHOP, "swap": False, "on_down": "restart", "shutdowns": (0.2, 0.4)},
-}
+from makespan.tests.cases import IDS, VARIANTS
 
 
 class Case(NamedTuple):
@@ -334,6 +273,8 @@ def test_an_illegal_action_ends_the_episode_as_badly_as_can_be(case: Case) -> No
             assert info["illegal_action"] == action
             assert "objective" not in info
             assert reward <= min(finishing) + 1e-9
+            with pytest.raises(UsageError, match="not ended by a legal action"):
+                env.solution()
             with pytest.raises(gymnasium.error.ResetNeeded):
                 env.step(0)
 
@@ -448,20 +389,27 @@ def _family_of(name: str) -> Family:
     return next(family for family in families if name in family.env_ids)
 
 
+#: Options for instances of several sizes, where those of the cases have one.
+_SEVERAL_SIZES = {"makespan/SoC-v0": {"platforms": ("toy", "ds3-default")}}
+
+
 @every_case
 def test_padding_changes_nothing(case: Case) -> None:
     """Sized for larger instances too: the same candidates, graph, rewards and solution."""
-    env = case.make()
+    env = case.make(**_SEVERAL_SIZES.get(case.name, {}))
     instances = []
     for seed in range(8):
         env.reset(seed=seed)
         instances.append(env.instance)
     options, family = env.problem.options(), _family_of(case.name)
+    padded = False
     for instance in instances[:4]:
         tight = family.make_problem([instance], **options)
         wide = family.make_problem([*instances, instance], **options)
+        padded |= tight.spec != wide.spec
         for one, other in zip(_trace(tight, instance), _trace(wide, instance), strict=True):
             assert_same(other, one)
+    assert padded
 
 
 def _trace(problem: Any, instance: Any) -> Iterator[Any]:
@@ -619,6 +567,8 @@ def test_illegal_actions_end_rows_as_they_end_single_environments(
 @one_case_per_id
 def test_many_rows_in_threads_are_single_environments_bit_for_bit(case: Case) -> None:
     many = pair(case, 300, AutoresetMode.SAME_STEP)
+    assert numba.get_num_threads() > 1
+    assert many.native.problem.parallel_rows <= 300
     assert run_together(many, steps=12, chance_illegal=0.01) > 300
 
 
@@ -665,8 +615,10 @@ def test_wrong_use_of_the_vector_environment_is_refused(case: Case) -> None:
 @one_case_per_id
 def test_without_autoreset_a_row_that_ended_must_be_reset(case: Case) -> None:
     env = case.make_vec(2, autoreset_mode=AutoresetMode.DISABLED)
-    with pytest.raises(UsageError, match="have ended: reset"):
+    with pytest.raises(UsageError, match="call reset"):
         env.step([0, 0])
+    with pytest.raises(UsageError, match="not ended"):
+        env.solution(0)
     observation, _ = env.reset(seed=0)
     terminated = np.zeros(2, dtype=np.bool_)
     while not terminated.any():
@@ -679,6 +631,38 @@ def test_without_autoreset_a_row_that_ended_must_be_reset(case: Case) -> None:
     env.reset(options={"reset_mask": terminated})
     with pytest.raises(UsageError, match="not ended"):
         env.solution(row)
+
+
+@one_case_per_id
+def test_a_row_that_ended_by_an_illegal_action_has_no_solution(case: Case) -> None:
+    env = case.make_vec(2, autoreset_mode=AutoresetMode.DISABLED)
+    observation, _ = env.reset(seed=0)
+    terminated = np.zeros(2, dtype=np.bool_)
+    while not terminated.any():
+        actions = some_actions(observation["action_mask"], 0, rng())
+        actions[1] = -1
+        observation, _, terminated, _, _ = env.step(actions)
+    assert terminated[1]
+    with pytest.raises(UsageError, match="row 1: the episode has not ended by a legal action"):
+        env.solution(1)
+
+
+@one_case_per_id
+def test_actions_of_another_form_are_refused(case: Case) -> None:
+    env, single = case.make_vec(2), case.make()
+    _, infos = env.reset(seed=0)
+    legal = infos["action_mask"].argmax(axis=1)
+    for actions in (legal[:1], legal[0], [legal], legal + 0.5, legal > 0, ["0", "0"]):
+        with pytest.raises(UsageError, match=r"actions: found .*, expected integers \(2,\)"):
+            env.step(actions)
+    _, info = single.reset(seed=0)
+    first = int(info["action_mask"].argmax())
+    for action in (first + 0.5, "0", None, [first], legal):
+        with pytest.raises(UsageError, match=r"action: found .*, expected an integer"):
+            single.step(action)
+    taken, *_ = single.step(np.array(first))
+    stepped, *_ = env.step(legal.tolist())
+    assert_same({key: array[0] for key, array in stepped.items()}, taken)
 
 
 @every_case
@@ -788,7 +772,14 @@ def test_pictures_of_all_rows(case: Case) -> None:
 
 
 @one_case_per_id
-def test_it_works_in_processes_that_start_afresh(case: Case) -> None:
+def test_it_can_be_sent_to_another_process(case: Case) -> None:
+    env = case.make()
+    twin = cloudpickle.loads(cloudpickle.dumps(env.spec)).make()
+    assert_same(twin.reset(seed=3), env.reset(seed=3))
+
+
+def test_it_works_in_processes_that_start_afresh() -> None:
+    case = Case("makespan/JobShop-v0", VARIANTS["makespan/JobShop-v0"]["active"])
     env = gymnasium.make_vec(
         case.name,
         num_envs=2,

@@ -1,6 +1,7 @@
 """Options of ``gymnasium.make``: the same rules in every family."""
 
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import pytest
@@ -50,6 +51,57 @@ def test_instances_come_from_a_generator_a_name_a_file_or_objects(tmp_path: Path
     env = make_env(generator=GENERATOR)
     env.reset(seed=0)
     assert 2 <= env.unwrapped.instance.num_jobs <= 3
+
+
+def test_instances_come_from_several_names() -> None:
+    env = gymnasium.make("makespan/JobShop-v0", instance=["ft06", "ft10"])
+    names = set()
+    for seed in range(10):
+        env.reset(seed=seed)
+        names.add(env.unwrapped.instance.name)  # type: ignore[attr-defined]
+    assert names == {"ft06", "ft10"}
+
+
+@pytest.mark.parametrize("instance", [5, [5], ["ft06", None]], ids=str)
+def test_what_is_no_instance_is_refused(instance: Any) -> None:
+    with pytest.raises(UsageError, match=r"instance: found .*, expected a name, a file, a JobShop"):
+        gymnasium.make("makespan/JobShop-v0", instance=instance)
+
+
+@pytest.mark.parametrize(
+    ("env_id", "options"),
+    [
+        ("SoC-v0", {"jobs": 20, "load": 0.5, "noise": 0.1}),
+        ("LLMRouting-v0", {"load": 0.8, "memory": 0.5}),
+        ("MemoryMapping-v0", {"capacity": 0.1}),
+        ("BlockingJobShop-v0", {"shutdowns": 0.1, "durations": 5}),
+        ("DagScheduling-v0", {"bandwidths": 2}),
+        ("JobShop-v0", {"durations": 5}),
+    ],
+)
+def test_a_range_may_be_one_number(env_id: str, options: dict[str, Any]) -> None:
+    def drawn(**options: Any) -> Any:
+        env = gymnasium.make(f"makespan/{env_id}", **options)
+        env.reset(seed=0)
+        return env.unwrapped.instance  # type: ignore[attr-defined]
+
+    pairs = {name: (value, value) for name, value in options.items()}
+    assert drawn(**options) == drawn(**pairs)
+
+
+@pytest.mark.parametrize("given", ["ft06", 5, GENERATOR], ids=str)
+def test_a_reset_refuses_what_is_no_instance(given: Any) -> None:
+    env = make_env("ft06")
+    with pytest.raises(UsageError, match=r"instance: found .*, expected a JobShopInstance"):
+        env.reset(options={"instance": given})
+
+
+def test_a_reset_refuses_an_instance_of_another_problem() -> None:
+    other = gymnasium.make("makespan/DagScheduling-v0")
+    other.reset(seed=0)
+    given = other.unwrapped.instance  # type: ignore[attr-defined]
+    with pytest.raises(UsageError, match=r"instance: found .*, expected a JobShopInstance"):
+        make_env("ft06").reset(options={"instance": given})
 
 
 def test_a_missing_file_is_not_taken_for_a_name() -> None:

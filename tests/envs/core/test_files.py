@@ -1,10 +1,17 @@
 import os
+import pickle
 from pathlib import Path
 
 import pytest
 
 from makespan.envs.core import files
-from makespan.envs.core.errors import InstanceError, UsageError
+from makespan.envs.core.errors import (
+    InstanceError,
+    InvalidSolutionError,
+    MakespanError,
+    UnknownNameError,
+    UsageError,
+)
 
 
 def test_text_is_read_without_its_byte_order_mark(tmp_path: Path) -> None:
@@ -46,14 +53,13 @@ def test_files_without_permission_are_refused(monkeypatch: pytest.MonkeyPatch) -
         files.read_text(Path("secret.txt"), InstanceError)
 
 
-def test_no_more_than_the_limit_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "MAX_FILE_SIZE", 2**20)
+def test_no_more_than_the_limit_is_read(tmp_path: Path) -> None:
     path = tmp_path / "large.txt"
     path.write_bytes(b"1" * 2**20)
-    files.read_text(path, InstanceError)
+    files.read_text(path, InstanceError, max_size=2**20)
     path.write_bytes(b"1" * (2**20 + 1))
     with pytest.raises(InstanceError, match="larger than 1 MB"):
-        files.read_text(path, InstanceError)
+        files.read_text(path, InstanceError, max_size=2**20)
 
 
 def test_writing_makes_the_folder_and_replaces_what_was_there(tmp_path: Path) -> None:
@@ -84,3 +90,25 @@ def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     with pytest.raises(UsageError, match="cannot be written"):
         files.write_atomically(tmp_path / "taken" / "file.json", "text")
+
+
+@pytest.mark.parametrize("name", [".", "/", "a\0b"])
+def test_what_is_no_name_of_a_file_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="cannot be written"):
+        files.write_atomically(Path(name), "text")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UsageError("jobs: found 0, expected at least 1"),
+        UnknownNameError("encoder", "gatv", ["gatv2", "none"]),
+        InvalidSolutionError(["task 1 overlaps task 2", "task 3 is missing"]),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_errors_come_out_of_a_worker_process_as_they_went_in(error: MakespanError) -> None:
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    assert vars(again) == vars(error)
