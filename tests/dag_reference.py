@@ -7,9 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from makespan.envs.dag.instance import TaskGraphInstance
-from makespan.envs.dag.kernel import WINDOW
 from makespan.envs.dag.problem import DagProblem
 from makespan.envs.dag.solution import TaskGraphSolution
+
+#: Ready tasks that are offered.
+WINDOW = 16
 
 
 class Placed(NamedTuple):
@@ -136,13 +138,15 @@ class Graph:
             )
         return sorted(topological, key=lambda t: -round(self.rank(t), 6))
 
-    def offered(self) -> list[int]:
-        ready = [
+    def ready(self) -> list[int]:
+        return [
             t
             for t in self.order()
             if t not in self.placed and all(u in self.placed for u in self.parents[t])
         ]
-        return ready[:WINDOW]
+
+    def offered(self) -> list[int]:
+        return self.ready()[:WINDOW]
 
     def soonest_end(self, task: int) -> int:
         return min(

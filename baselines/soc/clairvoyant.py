@@ -27,6 +27,8 @@ class Clairvoyant(ScorePolicy):
         temperature: see :class:`ScorePolicy`.
     """
 
+    sees_future = True
+
     def __init__(self, temperature: float | NDArray[np.float64] = 0.0) -> None:
         super().__init__("clairvoyant", temperature)
         self._tried: list[ScorePolicy] = [

@@ -7,10 +7,11 @@ processor.
 
 Sources: ETF Hwang et al. 1989 and, as here by the earliest *end*, DS3 (with communication, so it is
 also the min-min heuristic with communication); EFT, MET and STF DS3; MCT, min-min, max-min and
-sufferage Maheswaran et al. 1999 (machine ready time and execution only, so communication is left
-out); HEFT's upward rank Topcuoglu et al. 2002, here computed on the job's whole graph and applied
-to whatever is ready; SRPT Schrage 1968, here by the longest path left of the job; least-work is the
-list scheduler that serves jobs by the expected work left, each task where it ends first.
+sufferage Maheswaran et al. 1999 (MCT and min-min by machine ready time and execution only, as
+there; max-min and sufferage by expected ends, with communication); HEFT's upward rank Topcuoglu et
+al. 2002, here computed on the job's whole graph and applied to whatever is ready; SRPT Schrage
+1968, here by the longest path left of the job; least-work is the list scheduler that serves jobs by
+the expected work left, each task where it ends first.
 
 Bound late, ETF and least-work plan for all ready tasks at every event, busy processors included,
 and do what the plan starts now; the others ask only whether a task's processor is free.
@@ -63,9 +64,13 @@ def _planned(look: Ints, processor: Ints, order: int) -> NDArray[np.bool_]:
 
 
 def view(state: State, rows: NDArray[np.int64]) -> View:
-    """The candidates of ``rows``; entries beyond the last candidate mean nothing."""
+    """The candidates of ``rows``; entries beyond the last candidate of a row mean nothing."""
     row = rows[:, None]
-    candidates = state.candidates[rows].astype(np.int64)
+    count = state.totals[rows, kernel.CANDIDATES, None]
+    used = int(count.max())
+    candidates = state.candidates[rows, :used].astype(np.int64)
+    # what is left of earlier decisions, or of another stream, may point nowhere
+    candidates[np.arange(used) >= count] = 0
     place, processor = candidates[..., kernel.PLACE], candidates[..., kernel.PROCESSOR]
     width = state.factor.shape[2]
     instance = state.ready[row, place]
@@ -169,13 +174,11 @@ class RulePolicy(NamedRule):
     ) -> NDArray[np.float64]:
         """Minus the rank of each candidate, -inf where illegal."""
         legal = observation.action_mask[rows] > 0
-        used = int(state.totals[rows, kernel.CANDIDATES].max())
-        binding = problem.options()["binding"]
         v = view(state, rows)
-        v = View._make(entry[:, :used] for entry in v)
+        used = v.place.shape[1]
         rule = RULES[self.name]
         unwanted = np.zeros((len(rows), used))
-        if binding == "late":
+        if problem.options()["binding"] == "late":
             unwanted = np.where(rule.wants(v), 0.0, 2.0)
         unwanted[:, 0] = 1.0  # to wait comes before what is not wanted
         unwanted[~legal[:, :used]] = np.inf

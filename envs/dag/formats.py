@@ -5,11 +5,12 @@
   of costs per task (nothing: cannot run there); then, when there are edges, the line
   ``source,target,volume`` followed by one line per edge; then, when bandwidths are not 1, the line
   ``bandwidth,<processor>,...`` followed by one line per processor.
-- ``wfformat``: workflows of the wfcommons project, schema 1.4 and 1.5 (tasks under
-  ``workflow.specification``, run times under ``workflow.execution``) and 1.0 to 1.3 (all under
-  ``workflow.tasks``). Source: T. Coleman, H. Casanova, L. Pottier, M. Kaushik, E. Deelman,
-  R. Ferreira da Silva, WfCommons, Future Generation Computer Systems 128, 2022. Such a file says
-  how long tasks ran on one machine, so the platform is a choice, see :class:`Platform`.
+- ``wfformat``: workflows of the wfcommons project, schema 1.0 to 1.5: tasks under
+  ``workflow.specification`` and run times under ``workflow.execution``, or, in older files, all
+  under ``workflow.tasks`` or ``workflow.jobs``. Source: T. Coleman, H. Casanova, L. Pottier, M.
+  Kaushik, E. Deelman, R. Ferreira da Silva, WfCommons, Future Generation Computer Systems 128,
+  2022. Such a file says how long tasks ran on one machine, so the platform is a choice, see
+  :class:`Platform`.
 - networkx graphs, in memory: :func:`from_networkx`, :func:`to_networkx`.
 """
 
@@ -91,10 +92,10 @@ def parse_instance(text: str, format: str, name: str) -> TaskGraphInstance:
 
 
 def detect_format(text: str, suffix: str = "") -> str:
-    """The format that a text most likely has."""
+    """The format that a text most likely has; raises InstanceError for broken JSON."""
     if suffix.lower() == ".csv" or not text.lstrip().startswith(("{", "[")):
         return "csv"
-    return "wfformat" if '"workflow"' in text else "json"
+    return "wfformat" if "workflow" in parse_json(text, InstanceError) else "json"
 
 
 def write_instance(instance: TaskGraphInstance, path: str | Path) -> None:
@@ -204,6 +205,9 @@ def _parse_csv(text: str, name: str) -> TaskGraphInstance:
             edges.append((source, target, line.integer(volume, "volume", MAX_VOLUME)))
         else:
             line.expect(len(processors) + 1, "a processor and its bandwidth to each processor")
+            found, expected = repr(line.words[0]), [*map(repr, processors), "no more lines"]
+            if found != expected[len(bandwidths)]:
+                raise line.error(f"bandwidth: found {found}, expected {expected[len(bandwidths)]}")
             bandwidths.append(
                 [line.integer(word, "bandwidth", MAX_VOLUME) for word in line.words[1:]]
             )
@@ -252,7 +256,7 @@ def parse_wfformat(text: str, name: str, platform: Platform | None = None) -> Ta
         specification = _field(workflow, "specification", dict, "workflow")
         execution = _field(workflow, "execution", dict, "workflow")
         tasks = _field(specification, "tasks", list, "workflow.specification")
-        files = _sizes(specification.get("files", []), "id")
+        files = _sizes(specification, "id", "workflow.specification")
         seconds = {
             _text(run, "id", f"workflow.execution.tasks[{i}]"): _seconds(
                 run, f"workflow.execution.tasks[{i}]"
@@ -260,12 +264,13 @@ def parse_wfformat(text: str, name: str, platform: Platform | None = None) -> Ta
             for i, run in enumerate(_field(execution, "tasks", list, "workflow.execution"))
         }
     else:
-        tasks = _field(workflow, "tasks", list, "workflow")
+        field = "jobs" if "jobs" in workflow else "tasks"
+        tasks = _field(workflow, field, list, "workflow")
         files, seconds = {}, {}
         for i, task in enumerate(tasks):
-            where = f"workflow.tasks[{i}]"
+            where = f"workflow.{field}[{i}]"
             seconds[_identifier(task, where)] = _seconds(task, where)
-            files |= _sizes(task.get("files", []), "name")
+            files |= _sizes(task, "name", where)
     names = [_identifier(task, f"workflow tasks[{i}]") for i, task in enumerate(tasks)]
     costs: dict[str, list[int]] = {}
     for task in names:
@@ -276,14 +281,18 @@ def parse_wfformat(text: str, name: str, platform: Platform | None = None) -> Ta
         costs[task] = [
             max(1, round(seconds[task] / speed * platform.ticks_per_s)) for speed in platform.speeds
         ]
+    entries = dict(zip(names, tasks, strict=True))
+    # files that give tasks both an id and a name may refer to either
+    called = {str(entry.get("name", task)): task for task, entry in entries.items()}
+    called |= {task: task for task in names}
     pairs: dict[tuple[str, str], None] = {}
-    for task, entry in zip(names, tasks, strict=True):
-        for parent in _related(entry, "parents", task):
-            pairs[parent, task] = None
-        for child in _related(entry, "children", task):
-            pairs[task, child] = None
-    written = {task: _files(entry, "output") for task, entry in zip(names, tasks, strict=True)}
-    read = {task: _files(entry, "input") for task, entry in zip(names, tasks, strict=True)}
+    for task, entry in entries.items():
+        for parent in _entries(entry, "parents", str, f"task {task!r}"):
+            pairs[called.get(parent, parent), task] = None
+        for child in _entries(entry, "children", str, f"task {task!r}"):
+            pairs[task, called.get(child, child)] = None
+    written = {task: _files(entry, "output", task) for task, entry in entries.items()}
+    read = {task: _files(entry, "input", task) for task, entry in entries.items()}
     edges = [
         (u, v, sum(files.get(file, 0) for file in written.get(u, set()) & read.get(v, set())))
         for u, v in pairs
@@ -309,12 +318,13 @@ def _text(data: Any, field: str, where: str) -> str:
     return value
 
 
-def _related(entry: dict[str, Any], field: str, task: str) -> list[str]:
-    """The parents or children of a task."""
-    value = entry.get(field, [])
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+def _entries(data: dict[str, Any], field: str, kind: type, where: str) -> list[Any]:
+    """A list of objects or of names, empty where it is left out."""
+    value = data.get(field, [])
+    if not isinstance(value, list) or not all(isinstance(entry, kind) for entry in value):
         raise InstanceError(
-            f"task {task!r}: {field}: found {reprlib.repr(value)}, expected a list of tasks"
+            f"{where}: {field}: found {reprlib.repr(value)}, expected a list of "
+            f"{'objects' if kind is dict else 'names'}"
         )
     return value
 
@@ -333,22 +343,27 @@ def _seconds(task: Any, where: str) -> float:
     return float(value)
 
 
-def _sizes(files: Any, key: str) -> dict[str, int]:
-    """Bytes of each file by name."""
+def _sizes(data: dict[str, Any], key: str, where: str) -> dict[str, int]:
+    """Bytes of each of the ``files`` of an object by name."""
     sizes = {}
-    for i, file in enumerate(files):
-        size = file.get("sizeInBytes", file.get("size", 0)) if isinstance(file, dict) else None
-        if isinstance(size, bool) or not isinstance(size, int | float) or size < 0:
-            raise InstanceError(f"files[{i}]: size: found {reprlib.repr(size)}, expected bytes")
-        sizes[_text(file, key, f"files[{i}]")] = int(size)
+    for i, file in enumerate(_entries(data, "files", dict, where)):
+        size = file.get("sizeInBytes", file.get("size", 0))
+        number = isinstance(size, int | float) and not isinstance(size, bool)
+        if not number or not 0 <= size <= MAX_VOLUME:
+            raise InstanceError(
+                f"{where}: files[{i}]: sizeInBytes: found {reprlib.repr(size)}, expected bytes "
+                f"from 0 to {MAX_VOLUME}"
+            )
+        sizes[_text(file, key, f"{where}: files[{i}]")] = int(size)
     return sizes
 
 
-def _files(task: dict[str, Any], link: str) -> set[str]:
+def _files(entry: dict[str, Any], link: str, task: str) -> set[str]:
     """Names of the files that a task reads (``"input"``) or writes (``"output"``)."""
-    new = task.get(f"{link}Files", [])
-    old = [file.get("name") for file in task.get("files", []) if file.get("link") == link]
-    return {*new, *old}
+    where = f"task {task!r}"
+    new = _entries(entry, f"{link}Files", str, where)
+    old = [file for file in _entries(entry, "files", dict, where) if file.get("link") == link]
+    return {*new, *(_text(file, "name", f"{where}: files") for file in old)}
 
 
 # ---------------------------------------------------------------- networkx

@@ -32,7 +32,7 @@ from makespan.envs.core.ranges import (
 )
 from makespan.envs.dag.instance import INELIGIBLE, MAX_PROCESSORS, Sizes, TaskGraphInstance
 
-#: Largest number of tasks and size of a structured graph.
+#: Largest number of tasks.
 MAX_COUNT = 2**20
 
 
@@ -55,7 +55,7 @@ class _Platform:
     heterogeneity: RealRange = (0.1, 2.0)
     mean_cost: int = 50
     eligible: RealRange = 1.0
-    bandwidths: tuple[int, int] = (1, 1)
+    bandwidths: Range = 1
 
     def __post_init__(self) -> None:
         check_range("processors", self.processors, 1, MAX_PROCESSORS)
@@ -68,7 +68,7 @@ class _Platform:
     def _links(self) -> int:
         """The most kinds of links of an instance."""
         processors = ends(self.processors)[1]
-        low, high = self.bandwidths
+        low, high = ends(self.bandwidths)
         return int(1 + min(high - low + 1, processors * (processors - 1) // 2))
 
     def _instance(
@@ -89,7 +89,7 @@ class _Platform:
             able = rng.random((count, processors)) < share
             able[np.arange(count), rng.integers(processors, size=count)] = True
             costs[~able] = INELIGIBLE
-        low, high = self.bandwidths
+        low, high = ends(self.bandwidths)
         bandwidths = np.triu(rng.integers(low, high + 1, size=(processors, processors)), 1)
         bandwidths = bandwidths + bandwidths.T
         mean = draw_real(rng, self.ccr) * weights.mean() * (low + high) / 2
@@ -324,6 +324,11 @@ RELATIVE_COSTS = MappingProxyType(
 )
 
 
+#: Largest size of each structured graph; that of an FFT is a logarithm: 17 * 2**16 butterflies
+#: would be more than ``MAX_COUNT`` tasks.
+MAX_SIZES = MappingProxyType({**dict.fromkeys(STRUCTURES, 64), "fft": 15})
+
+
 @dataclass(frozen=True)
 class StructuredGenerator(_Platform):
     """Graphs of well-known algorithms on a random platform.
@@ -352,7 +357,7 @@ class StructuredGenerator(_Platform):
         for name in self.graphs:
             if name not in STRUCTURES:
                 raise UnknownNameError("graph", name, STRUCTURES)
-        check_range("size", self.size, 2, 64)
+        check_range("size", self.size, 2, min(MAX_SIZES[name] for name in self.graphs))
 
     def grown(self, progress: float) -> Self:
         """The same with size and processors up to ``progress`` of the way from low to high."""

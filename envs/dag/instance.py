@@ -54,7 +54,7 @@ class TaskGraphInstance(Instance):
         tasks: (T,) names of the tasks.
         processors: (P,) names of the processors.
         costs: (T, P) int64, time units; ``INELIGIBLE`` (-1) where a processor cannot run a task.
-        edges: (E, 2) int32, source and target task of each edge.
+        edges: (E, 2) int64, source and target task of each edge.
         volumes: (E,) int64, data that flow along each edge, at least 0.
         bandwidths: (P, P) int64, data per time unit from one processor to another, at least 1; the
             diagonal is not used and kept as 0.
@@ -69,7 +69,7 @@ class TaskGraphInstance(Instance):
     tasks: tuple[str, ...]
     processors: tuple[str, ...]
     costs: NDArray[np.int64]
-    edges: NDArray[np.int32]
+    edges: NDArray[np.int64]
     volumes: NDArray[np.int64]
     bandwidths: NDArray[np.int64]
 
@@ -86,9 +86,8 @@ class TaskGraphInstance(Instance):
             )
         if bandwidths.shape[0] == bandwidths.shape[1]:
             np.fill_diagonal(bandwidths, 0)
-        if not len(edges) or edges.min() >= -(2**31):
-            by_source = np.lexsort((edges[:, 1], edges[:, 0]))
-            edges, volumes = edges[by_source], volumes[by_source]
+        by_source = np.lexsort((edges[:, 1], edges[:, 0]))
+        edges, volumes = edges[by_source], volumes[by_source]
         for field, value in (
             ("tasks", _names(self.tasks, "task")),
             ("processors", _names(self.processors, "processor")),
@@ -176,7 +175,7 @@ class TaskGraphInstance(Instance):
         pairs, volumes = [], []
         for source, target, volume in edges:
             for end in (source, target):
-                if end not in index:
+                if not isinstance(end, str) or end not in index:
                     raise InstanceError(
                         f"edge {source!r} -> {target!r}: unknown task {reprlib.repr(end)}"
                     )
@@ -206,8 +205,8 @@ class TaskGraphInstance(Instance):
 
     @property
     def size(self) -> str:
-        """``"30x4"`` for 30 tasks on 4 processors."""
-        return f"{self.num_tasks}x{self.num_processors}"
+        """``"<= 32 tasks"``: powers of two, for groups in tables."""
+        return f"<= {2 ** (self.num_tasks - 1).bit_length()} tasks"
 
     @cached_property
     def eligible(self) -> NDArray[np.bool_]:
@@ -306,7 +305,7 @@ class TaskGraphInstance(Instance):
         return _read_only(analysis.heads(*self._graph, self.costs, self.link, self.delays))
 
     @property
-    def _graph(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+    def _graph(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]:
         return self.topological_order, self.first_out, np.ascontiguousarray(self.edges[:, 1])
 
     def edge_label(self, edge: int) -> str:
@@ -445,7 +444,8 @@ class TaskGraphInstance(Instance):
             raise InstanceError(f"{self.edge_label(int(repeated.argmax()))}: found twice")
 
     def _check_total(self) -> None:
-        total = int(self.costs.max(axis=1).sum()) + int(self.delays.max(axis=1, initial=0).sum())
+        longest = self.delays.max(axis=1, initial=0).tolist()  # whose sum may exceed 64 bits
+        total = int(self.costs.max(axis=1).sum()) + sum(longest)
         if total > MAX_TOTAL:
             raise InstanceError(
                 f"costs and delays: their total is {total}, expected at most {MAX_TOTAL}; "
@@ -463,7 +463,7 @@ class TaskGraphInstance(Instance):
         return path[path.index(path[-1]) :][::-1]
 
 
-def _offsets(owners: NDArray[np.int32], count: int) -> NDArray[np.int32]:
+def _offsets(owners: NDArray[np.int64], count: int) -> NDArray[np.int32]:
     offsets = np.zeros(count + 1, dtype=np.int32)
     np.cumsum(np.bincount(owners, minlength=count), out=offsets[1:])
     return offsets

@@ -296,6 +296,9 @@ def load_row(
             _enter(state, row, t, placement)
     totals[PROSPECT] = lower_bound
     _observe(state, observation, row, actions, placement, dispatch, lookahead)
+    if lookahead != NO_LOOKAHEAD and observation.action_mask[row].sum() == 1:
+        # a forced decision, which is not tried for its features
+        totals[PROSPECT] = _trials(state, row, observation.action_mask[row].argmax(), placement)
     totals[INITIAL_PROSPECT] = totals[PROSPECT]
     state.scale[row, 2] = 1.0 / max(totals[PROSPECT], 1)
 
@@ -626,7 +629,8 @@ def _trim(state, row):
     for p in range(num_processors):
         task = state.first_on[row, p]
         while task >= 0 and state.end[row, task] <= frontier:
-            state.usable[row, p] = state.end[row, task]
+            # not the last end: a task without length may be linked behind one of equal start
+            state.usable[row, p] = max(state.usable[row, p], state.end[row, task])
             task = state.next_on[row, task]
         state.first_on[row, p] = task
 
@@ -861,9 +865,7 @@ def _observe_lookahead(state, observation, row, legal_count, placement, column):
         c[column : column + 3] = 0
         # the features earliest_end, least_path and skip
         if legal_count > 1 and mask[a] and (every or c[16] or c[17] or c[31]):
-            by_end = _trial(state, row, a, state.cost, placement)
-            by_path = _trial(state, row, a, state.tail, placement)
-            lookahead[a] = min(by_end, by_path)
+            lookahead[a] = _trials(state, row, a, placement)
             best, worst = min(best, lookahead[a]), max(worst, lookahead[a])
     if legal_count <= 1:
         return
@@ -877,6 +879,14 @@ def _observe_lookahead(state, observation, row, legal_count, placement, column):
             c[column] = (lookahead[a] - best) * unit
             c[column + 1] = (lookahead[a] - state.totals[row, BOUND]) * unit
             c[column + 2] = lookahead[a] == best
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _trials(state, row, a, placement):
+    """The smaller makespan when the two list rules complete the schedule after candidate ``a``."""
+    by_end = _trial(state, row, a, state.cost, placement)
+    by_path = _trial(state, row, a, state.tail, placement)
+    return min(by_end, by_path)
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)

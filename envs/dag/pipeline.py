@@ -85,7 +85,9 @@ class PipelineInstance(Instance):
         times = _numbers("times", data["times"])
         if times.ndim != 2:
             raise InstanceError(f"times: found {times.ndim} dimension(s), expected (3, stages)")
-        memory = np.broadcast_to(_numbers("memory", data["memory"]), times.shape[1:])
+        memory = _numbers("memory", data["memory"])
+        if not memory.ndim:
+            memory = np.full(times.shape[1], memory)
         scalars = {}
         for field in ("microbatches", "communication"):
             scalars[field] = _numbers(field, data.get(field, 0))
@@ -109,7 +111,10 @@ class PipelineInstance(Instance):
         if self.times.ndim != 2 or self.times.shape[0] != 3 or not self.times.shape[1]:
             raise InstanceError(f"times: found the shape {self.times.shape}, expected (3, stages)")
         if self.memory.shape != (self.stages,):
-            raise InstanceError(f"memory: found the shape {self.memory.shape}, expected one each")
+            raise InstanceError(
+                f"memory: found the shape {self.memory.shape}, expected {(self.stages,)}, "
+                "one per stage"
+            )
         for field, value, least in (
             ("microbatches", self.microbatches, 1),
             ("communication", self.communication, 0),

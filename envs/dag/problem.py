@@ -152,10 +152,10 @@ class DagProblem(CompiledProblem[TaskGraphInstance]):
     def worst_case_reward(self, state: State, row: int) -> float:
         """As if every task left waited for the slowest transfer and ran where it takes longest."""
         totals = state.totals[row]
-        num_tasks, _, num_edges, _ = state.sizes[row]
+        num_tasks, num_processors, num_edges, num_links = state.sizes[row]
         left = np.flatnonzero(state.processor[row, :num_tasks] < 0)
-        longest = int(state.cost[row, left].max(axis=1, initial=0).sum())
-        slowest = int(state.delay[row, :num_edges].max(initial=0))
+        longest = int(state.cost[row, left, :num_processors].max(axis=1, initial=0).sum())
+        slowest = int(state.delay[row, :num_edges, :num_links].max(initial=0))
         now = max(int(totals[kernel.COMPLETION]), int(totals[kernel.CLOCK]))
         worst = now + longest + (len(left) + 1) * slowest
         return float((totals[kernel.PROSPECT] - worst) * state.scale[row, 2])

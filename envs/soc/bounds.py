@@ -79,10 +79,11 @@ def path_bounds(
 
 
 def communication(platform: Platform, volume: int) -> NDArray[np.int64]:
-    """(K, K) least microseconds to move ``volume``: within a cluster on the same processor."""
+    """(K, K) least microseconds to move ``volume``: within a cluster to any of its processors."""
     band = platform.bandwidths.astype(np.int64)
     table = volume // np.maximum(band, 1)
-    np.fill_diagonal(table, volume // platform.same_core_bandwidth)
+    same = volume // platform.same_core_bandwidth
+    np.fill_diagonal(table, np.where(platform.cores > 1, np.minimum(same, table.diagonal()), same))
     return table
 
 

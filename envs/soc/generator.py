@@ -12,8 +12,17 @@ from typing import Self
 import numpy as np
 
 from makespan.envs.core.errors import UsageError
+from makespan.envs.core.ranges import (
+    Range,
+    RealRange,
+    check_range,
+    check_real_range,
+    draw,
+    ends,
+    grown,
+)
 from makespan.envs.soc.bounds import offered_load
-from makespan.envs.soc.instance import MAX_JOBS, Sizes, StreamInstance
+from makespan.envs.soc.instance import MAX_JOBS, MAX_TIME, Sizes, StreamInstance
 from makespan.envs.soc.platform import JobType, Platform, load_platform
 
 #: Share of the sampled platforms that are left as they are when ``variation`` is above 0.
@@ -61,31 +70,38 @@ class StreamGenerator:
     """
 
     platforms: tuple[str, ...] = ("ds3-default",)
-    jobs: tuple[int, int] = (20, 20)
-    load: tuple[float, float] = (0.3, 1.0)
+    jobs: Range = 20
+    load: RealRange = (0.3, 1.0)
     scale: float = 0.0
     cap: int = 12
-    noise: tuple[float, float] = (0.0, 0.0)
+    noise: RealRange = 0.0
     prefill: int = 1
     warmup: int = 0
     horizon: int = 0
     variation: float = 0.0
 
     def __post_init__(self) -> None:
-        if not self.platforms:
-            raise UsageError("platforms: found none, expected at least one")
-        _check_range("jobs", self.jobs, 1, MAX_JOBS)
-        _check_range("load", self.load, 1e-3, 100)
-        _check_range("noise", self.noise, 0, 1)
-        for field, high in (("scale", 1e9), ("cap", MAX_JOBS), ("variation", 1)):
+        if not self.platforms or isinstance(self.platforms, str):
+            raise UsageError(f"platforms: found {self.platforms!r}, expected a list of names")
+        fewest, _ = check_range("jobs", self.jobs, 1, MAX_JOBS)
+        _, heaviest = check_real_range("load", self.load, 1e-3, 100)
+        check_real_range("noise", self.noise, 0, 1)
+        for field, high in (
+            ("scale", 1e9),
+            ("cap", MAX_JOBS),
+            ("variation", 1),
+            ("prefill", MAX_JOBS),
+            ("warmup", MAX_JOBS),
+            ("horizon", MAX_TIME),
+        ):
             if not 0 <= getattr(self, field) <= high:
                 raise UsageError(f"{field}: found {getattr(self, field)}, expected 0 to {high:g}")
-        if self.warmup >= self.jobs[0]:
-            raise UsageError(f"warmup: found {self.warmup}, expected less than {self.jobs[0]} jobs")
+        if self.warmup >= fewest:
+            raise UsageError(f"warmup: found {self.warmup}, expected less than {fewest} jobs")
         if self.horizon and self.cap:
             raise UsageError(f"horizon: found {self.horizon}, expected 0 with a cap")
         loads = [
-            offered_load(load_platform(name), self.scale) if self.scale else self.load[1]
+            offered_load(load_platform(name), self.scale) if self.scale else heaviest
             for name in self.platforms
         ]
         if not self.cap:
@@ -93,22 +109,21 @@ class StreamGenerator:
 
     def grown(self, progress: float) -> Self:
         """The same with streams up to ``progress`` of the way from shortest to longest."""
-        low, high = self.jobs
-        return replace(self, jobs=(low, low + round(progress * (high - low))))
+        return replace(self, jobs=grown(self.jobs, progress))
 
     @property
     def largest(self) -> Sizes:
         """Sizes that no sampled instance exceeds."""
-        sizes = []
+        sizes, jobs = [], ends(self.jobs)[1]
         for name in self.platforms:
             platform = load_platform(name)
             width = int(np.diff(platform.task_offsets).max())
             stream = StreamInstance(
                 name,
                 platform,
-                np.zeros(self.jobs[1], dtype=np.int32),
-                np.zeros(self.jobs[1], dtype=np.int64),
-                np.ones((self.jobs[1], width)),
+                np.zeros(jobs, dtype=np.int32),
+                np.zeros(jobs, dtype=np.int64),
+                np.ones((jobs, width)),
             )
             sizes.append(stream.sizes)
         return Sizes(*np.max(sizes, axis=0).tolist())
@@ -118,11 +133,11 @@ class StreamGenerator:
         platform = load_platform(self.platforms[rng.integers(len(self.platforms))])
         if self.variation and rng.random() >= UNCHANGED:
             platform = varied(platform, self.variation, rng)
-        jobs = int(rng.integers(self.jobs[0], self.jobs[1] + 1))
-        scale = self.scale or offered_load(platform, 1.0) / rng.uniform(*self.load)
+        jobs = draw(rng, self.jobs)
+        scale = self.scale or offered_load(platform, 1.0) / rng.uniform(*ends(self.load))
         gaps = rng.exponential(scale, jobs).astype(np.int64)
         gaps[: max(self.prefill, 1)] = 0
-        noise = float(rng.uniform(*self.noise))
+        noise = float(rng.uniform(*ends(self.noise)))
         width = int(np.diff(platform.task_offsets).max())
         factors = 1 + noise * rng.standard_normal((jobs, width))
         return StreamInstance(
@@ -169,11 +184,3 @@ def varied(platform: Platform, spread: float, rng: np.random.Generator) -> Platf
     return dataclasses.replace(
         platform, name=f"{platform.name}-varied", clusters=clusters, jobs=tuple(jobs)
     )
-
-
-def _check_range(option: str, value: tuple[float, float], low: float, high: float) -> None:
-    """Raise UsageError unless ``low`` <= smallest <= largest <= ``high``."""
-    if not (len(value) == 2 and low <= value[0] <= value[1] <= high):
-        raise UsageError(
-            f"{option}: found {value!r}, expected {low:g} <= smallest <= largest <= {high:g}"
-        )

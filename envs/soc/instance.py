@@ -91,6 +91,8 @@ class StreamInstance(Instance):
 
     def check(self) -> None:
         """Raise InstanceError naming the field."""
+        if not isinstance(self.name, str):
+            raise InstanceError(f"name: found {reprlib.repr(self.name)}, expected text")
         jobs = len(self.types)
         _check_integer("number of jobs", jobs, 1, MAX_JOBS)
         _check_integer("cap", self.cap, 0, MAX_JOBS)
@@ -109,9 +111,10 @@ class StreamInstance(Instance):
                 f"types[{job}]: found {self.types[job]}, expected 0 to "
                 f"{len(self.platform.jobs) - 1}"
             )
-        if (self.gaps < 0).any():
-            job = int((self.gaps < 0).argmax())
-            raise InstanceError(f"gaps[{job}]: found {self.gaps[job]}, expected at least 0")
+        wrong = (self.gaps < 0) | (self.gaps > MAX_TIME)
+        if wrong.any():
+            job = int(wrong.argmax())
+            raise InstanceError(f"gaps[{job}]: found {self.gaps[job]}, expected 0 to {MAX_TIME}")
         if not (np.isfinite(self.factors) & (np.abs(self.factors) < 1e3)).all():
             raise InstanceError("factors: found one that is not a number below 1000")
         if self.horizon and self.cap:
@@ -187,9 +190,11 @@ class StreamInstance(Instance):
         offsets = self.platform.task_offsets
         work = np.add.reduceat(longest, offsets[:-1])
         factor = max(1.0, float(self.factors.max()))
-        return int(self.gaps.sum() + (work[self.types].sum() + 1) * factor + 1) + sum(
-            int(volume) * self.num_jobs for volume in self.platform.edges[:, 2]
-        ) // max(1, int(self.platform.bandwidths[self.platform.bandwidths > 0].min(initial=1)))
+        bandwidths, same_core = self.platform.bandwidths, self.platform.same_core_bandwidth
+        slowest = int(bandwidths[bandwidths > 0].min(initial=same_core))
+        moved = sum(self.platform.edges[:, 2].tolist()) * self.num_jobs
+        busy = self.gaps.sum() + (work[self.types].sum() + 1) * factor + 1
+        return int(busy) + int(moved // slowest)
 
     def content_hash(self) -> str:
         """SHA-256 of the data (hexadecimal), the name left out."""
@@ -232,8 +237,12 @@ class StreamInstance(Instance):
         given = data["platform"]
         platform = load_platform(given) if isinstance(given, str) else Platform.from_dict(given)
         number = {name: j for j, name in enumerate(platform.job_names)}
+        if not isinstance(data["types"], list):
+            raise InstanceError(
+                f"types: found {reprlib.repr(data['types'])}, expected a list of job types"
+            )
         types = []
-        for job, name in enumerate(data["types"] if isinstance(data["types"], list) else []):
+        for job, name in enumerate(data["types"]):
             if not isinstance(name, str) or name not in number:
                 raise InstanceError(
                     f"types[{job}]: found {reprlib.repr(name)}, expected one of {sorted(number)}"
@@ -253,7 +262,8 @@ def _array(value: Any, field: str, dtype: Any, kinds: str) -> NDArray[Any]:
     except ValueError:
         array = np.asarray(None)
     if array.dtype.kind not in kinds and array.size:
-        raise InstanceError(f"{field}: found {reprlib.repr(value)}, expected numbers")
+        expected = "numbers" if "f" in kinds else "integers"
+        raise InstanceError(f"{field}: found {reprlib.repr(value)}, expected {expected}")
     return array.astype(dtype)
 
 

@@ -728,11 +728,11 @@ def _advance(state, observation, row, wait, binding, listing):
         totals[INTEGRAL] += totals[IN_SYSTEM] * (time - totals[NOW])
         totals[NOW] = time
         _move_bounds(state, row)
+        _end_tasks(state, observation, row)
         if ends:
             totals[ENDED] = 1
             totals[CANDIDATES] = 0
             return
-        _end_tasks(state, observation, row)
         _enter_jobs(state, observation, row)
         _expect_free(state, row)
 

@@ -326,6 +326,7 @@ class Platform:
                 raise InstanceError(
                     f"field {field!r}: found {data.get(field)!r}, expected {expected!r}"
                 )
+        _check_fields(data, cls, "platform", "kind", "version")
         return cls(
             name=_text(_get(data, "name", "platform"), "name"),
             source=_text(data.get("source", ""), "source"),
@@ -383,6 +384,12 @@ def _check_clusters(clusters: Sequence[Cluster]) -> None:
         if not 1 <= cluster.cores <= MAX_COUNT:
             raise InstanceError(
                 f"cluster {cluster.name!r}: cores: found {cluster.cores}, expected 1 to {MAX_COUNT}"
+            )
+        points = [frequency for frequency, _ in cluster.opp_mhz_mv]
+        if cluster.frequency_mhz is not None and cluster.frequency_mhz not in points:
+            raise InstanceError(
+                f"cluster {cluster.name!r}: frequency_mhz: found {cluster.frequency_mhz}, expected "
+                f"one of {points}, its operating points (opp_mhz_mv)"
             )
         if any(len(watts) < cluster.cores for _, watts in cluster.power_w):
             raise InstanceError(
@@ -483,6 +490,7 @@ def _read_cluster(data: Any) -> Cluster:
     data = _mapping(data, "clusters")
     name = _text(_get(data, "name", "cluster"), "cluster name")
     where = f"cluster {name!r}"
+    _check_fields(data, Cluster, where)
     points = tuple(
         (_integer(f, f"{where}: opp_mhz_mv", 1), _integer(v, f"{where}: opp_mhz_mv", 1))
         for f, v in (
@@ -512,6 +520,7 @@ def _read_job(data: Any) -> JobType:
     data = _mapping(data, "jobs")
     name = _text(_get(data, "name", "job type"), "job type name")
     where = f"job type {name!r}"
+    _check_fields(data, JobType, where)
     tasks = {
         str(task): {
             str(cluster): _integer(time, f"{where}, task {task!r}, {cluster!r}", 0)
@@ -530,6 +539,16 @@ def _read_job(data: Any) -> JobType:
         _number(data.get("probability", 1.0), f"{where}: probability"),
         **optional,
     )
+
+
+def _check_fields(data: Mapping[str, Any], kind: type[Any], where: str, *also: str) -> None:
+    """Raise InstanceError for what is no field: a misspelt one would be ignored."""
+    names = {field.name for field in dataclasses.fields(kind)}
+    unknown = set(data) - names - set(also)
+    if unknown:
+        raise InstanceError(
+            f"{where}: unknown field(s) {sorted(unknown)}, expected {sorted(names)}"
+        )
 
 
 def _get(data: Mapping[str, Any], field: str, where: str = "platform") -> Any:

@@ -166,7 +166,7 @@ class StreamProblem(CompiledProblem[StreamInstance]):
         totals = state.totals[row]
         now, entered = int(totals[kernel.NOW]), int(totals[kernel.NEXT_JOB])
         bandwidth = state.bandwidth[row, :clusters, :clusters]
-        slowest = int(min(bandwidth[bandwidth > 0].min(initial=same_core), same_core))
+        slowest = int(bandwidth[bandwidth > 0].min(initial=same_core))
         last = max(
             now,
             int(state.instances[row, :, kernel.END].max(initial=0)),
@@ -178,7 +178,8 @@ class StreamProblem(CompiledProblem[StreamInstance]):
                 :2
             ].tolist()
             open_ = state.instances[row, job * width : job * width + end - first, kernel.START] < 0
-            longest = state.times[row, first:end, :, kernel.COST].max(axis=1)[open_]
+            times = state.times[row, first:end, :clusters, kernel.COST]
+            longest = times.max(axis=1)[open_]
             factor = np.maximum(state.factor[row, job, : end - first][open_], 1.0)
             last += int(np.floor(longest * factor + 1.5).sum())
             edges = slice(

@@ -10,7 +10,6 @@ Source: DS3, Arda et al., IEEE Transactions on Computers 69(8), 2020.
 
 import heapq
 import math
-import reprlib
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,9 +18,9 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from makespan.envs.core.columns import malformed, read_rows
+from makespan.envs.core.columns import column, malformed, read_rows
 from makespan.envs.core.errors import InvalidSolutionError
 from makespan.envs.soc.instance import StreamInstance
 
@@ -75,15 +74,15 @@ class StreamSolution:
     ends: NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        for column in COLUMNS:
-            object.__setattr__(self, column, _column(getattr(self, column), column))
-        lengths = {column: len(getattr(self, column)) for column in COLUMNS}
+        for name in COLUMNS:
+            object.__setattr__(self, name, column(getattr(self, name), name))
+        lengths = {name: len(getattr(self, name)) for name in COLUMNS}
         if len(set(lengths.values())) > 1:
             raise malformed(f"columns: found the lengths {lengths}, expected equal")
 
     def rows(self) -> Iterator[Row]:
         """The tasks in the order of the columns."""
-        return map(Row, *(getattr(self, column).tolist() for column in COLUMNS))
+        return map(Row, *(getattr(self, name).tolist() for name in COLUMNS))
 
     def objective(self, instance: StreamInstance) -> float:
         """Mean latency (us) of the counted jobs; jobs cut by the horizon count up to it."""
@@ -191,8 +190,9 @@ class StreamSolution:
 
 def _uncounted(rows: list[Row], known: list[Row], tasks: list[int], horizon: int) -> Iterator[str]:
     """Tasks that are not there exactly once; with a horizon, some may be missing."""
+    valid = set(known)
     for row in rows:
-        if row not in known:
+        if row not in valid:
             yield f"{row} on processor {row.processor}: no such task or processor"
     times: dict[tuple[int, int], int] = defaultdict(int)
     for row in known:
@@ -260,17 +260,3 @@ def _overlapping(rows: list[Row]) -> Iterator[str]:
         for before, after in pairwise(group):
             if after.start < before.end:
                 yield f"processor {processor}: {before} and {after} overlap"
-
-
-def _column(values: ArrayLike, name: str) -> NDArray[np.int64]:
-    """A read-only int64 copy of ``values``; raises InvalidSolutionError."""
-    try:
-        array = np.asarray(values)
-        fits = array.ndim == 1 and (not array.size or array.dtype.kind == "i")
-    except (ValueError, TypeError, OverflowError):
-        fits = False
-    if not fits:
-        raise malformed(f"column {name}: found {reprlib.repr(values)}, expected integers")
-    column = array.astype(np.int64)
-    column.flags.writeable = False
-    return column

@@ -134,6 +134,28 @@ def test_the_clairvoyant_is_the_best_of_what_it_tries() -> None:
     np.testing.assert_array_equal(play("clairvoyant", streams, "late"), best)
 
 
+def test_a_state_may_have_held_another_stream() -> None:
+    """Of a row that is used again a rule says what it says of a fresh one."""
+    toy, rng = load_platform("toy"), np.random.default_rng(0)
+    many = StreamInstance(
+        "many", toy, np.full(20, 6), np.zeros(20, dtype=np.int64), np.ones((20, 10))
+    )
+    # the tasks of toy's seventh job type would be beyond the last one of this platform
+    few = single_job("ds3-default", "SC-T")
+    problem = StreamProblem.for_instances([many, few])
+    policy, row = RulePolicy("etf"), np.zeros(1, dtype=np.int64)
+    fresh, used = ((problem.allocate(1), problem.spec.allocate(1)) for _ in range(2))
+    rewards, terminated = np.zeros(1), np.zeros(1, dtype=np.bool_)
+    problem.load(*used, 0, many)
+    for _ in range(150):
+        problem.step(*used, policy.act(problem, *used, row, rng), rewards, terminated)
+    problem.load(*fresh, 0, few)
+    problem.load(*used, 0, few)
+    np.testing.assert_array_equal(
+        policy.scores(problem, *used, row), policy.scores(problem, *fresh, row)
+    )
+
+
 def test_a_rule_can_be_randomised() -> None:
     stream = dataclasses.replace(
         StreamGenerator(jobs=(8, 8)).sample(np.random.default_rng(0)), cap=4

@@ -1,6 +1,7 @@
 """File formats: round trips, hand-written files, errors that name the place."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from makespan.envs.dag.formats import (
     write_solution,
 )
 from makespan.envs.dag.generator import LayeredGenerator
+from makespan.envs.dag.instance import TaskGraphInstance
 from makespan.envs.dag.solution import TaskGraphSolution
 
 TABLE = """\
@@ -64,6 +66,13 @@ def test_a_cost_table_by_hand() -> None:
         ("store,3,", "store,,", "task 'store': found no processor that can run it"),
         ("gpu,10,0\n", "", "bandwidth: found 1 lines, expected 2"),
         ("cpu,0,2", "cpu,0,0", "bandwidth from 'cpu' to 'gpu': found 0"),
+        ("cpu,0,2\ngpu", "gpu,0,2\ncpu", "line 10: bandwidth: found 'gpu', expected 'cpu'"),
+        ("gpu,10", "gpo,10", "line 11: bandwidth: found 'gpo', expected 'gpu'"),
+        (
+            "gpu,10,0",
+            "gpu,10,0\ngpu,9,0",
+            "line 12: bandwidth: found 'gpu', expected no more lines",
+        ),
     ],
 )
 def test_errors_in_cost_tables(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -86,7 +95,7 @@ def test_files_give_back_what_was_written(
         assert read_instance(path) == instance
 
 
-#: A workflow of three tasks in the schema 1.5, and the same in 1.3.
+#: A workflow of three tasks in the schema 1.5, the same in 1.3, in 1.0, and as Pegasus's of 1.4.
 WORKFLOW: dict[str, Any] = {
     "name": "tiny",
     "schemaVersion": "1.5",
@@ -134,7 +143,26 @@ OLD_WORKFLOW: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("workflow", [WORKFLOW, OLD_WORKFLOW], ids=["1.5", "1.3"])
+_OLD_TASKS = OLD_WORKFLOW["workflow"]["tasks"]
+OLDEST_WORKFLOW = {**OLD_WORKFLOW, "workflow": {"jobs": _OLD_TASKS}}
+#: Tasks have an id besides their name, and parents are names.
+PEGASUS_WORKFLOW = {
+    **OLD_WORKFLOW,
+    "workflow": {
+        "tasks": [
+            {**task, "id": task["name"], "name": f"{task['name']}_ID",
+             "parents": [f"{parent}_ID" for parent in task["parents"]]}
+            for task in _OLD_TASKS
+        ]
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "workflow",
+    [WORKFLOW, OLD_WORKFLOW, OLDEST_WORKFLOW, PEGASUS_WORKFLOW],
+    ids=["1.5", "1.3", "1.0", "pegasus"],
+)
 def test_a_workflow_by_hand(workflow: dict[str, Any]) -> None:
     """Two processors, one twice as fast; 100 bytes per tick of a millisecond."""
     platform = Platform(speeds=(1.0, 2.0), bandwidth_bytes_per_s=1e5)
@@ -151,6 +179,10 @@ def test_workflows_are_recognised(tmp_path: Path) -> None:
     path = tmp_path / "workflow.json"
     path.write_text(json.dumps(WORKFLOW))
     assert read_instance(path).num_processors == 4
+    # a word in a name does not make a workflow of our own format
+    graph = TaskGraphInstance.from_names({"workflow": [1]}, [])
+    write_instance(graph, path)
+    assert read_instance(path) == graph
 
 
 @pytest.mark.parametrize(
@@ -173,7 +205,30 @@ def test_workflows_are_recognised(tmp_path: Path) -> None:
             [{"id": "a", "parents": ["q"]}],
             "edge 'q' -> 'a': unknown task 'q'",
         ),
-        (("workflow", "specification", "files"), [{"id": "x", "sizeInBytes": "big"}], "files"),
+        *(
+            (
+                ("workflow", "specification", "files"),
+                [{"id": "x", "sizeInBytes": size}],
+                r"workflow.specification: files\[0\]: sizeInBytes: found",
+            )
+            for size in ("big", -1, True, math.nan, math.inf, 2**54)
+        ),
+        (("workflow", "specification", "files"), None, "specification: files: found None"),
+        (
+            ("workflow", "specification", "files"),
+            ["x"],
+            r"files: found \['x'\], expected a list of",
+        ),
+        (
+            ("workflow", "specification", "tasks"),
+            [{"id": "a", "inputFiles": None}],
+            "task 'a': inputFiles: found None, expected a list of names",
+        ),
+        (
+            ("workflow",),
+            {"tasks": [{"name": "a", "runtime": 1, "files": None}]},
+            r"workflow.tasks\[0\]: files: found None, expected a list of objects",
+        ),
     ],
 )
 def test_errors_in_workflows(path: tuple[str, ...], value: Any, message: str) -> None:

@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from makespan.envs.core.errors import UnknownNameError, UsageError
-from makespan.envs.dag.generator import STRUCTURES, LayeredGenerator, StructuredGenerator
+from makespan.envs.dag.generator import (
+    MAX_COUNT,
+    MAX_SIZES,
+    STRUCTURES,
+    LayeredGenerator,
+    StructuredGenerator,
+)
 from makespan.envs.dag.instance import TaskGraphInstance
 
 
@@ -64,6 +70,15 @@ def test_structured_graphs_have_the_known_number_of_tasks(name: str) -> None:
         assert instance.num_tasks == COUNTS[name](size)
         entries = int((np.diff(instance.first_in) == 0).sum())
         assert entries == (size if name in ("stencil", "montage") else 1)
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_structured_graphs_are_of_a_size_that_can_be_built(name: str) -> None:
+    largest = MAX_SIZES[name]
+    assert COUNTS[name](largest) <= MAX_COUNT
+    assert StructuredGenerator(graphs=(name,), size=largest).size == largest
+    with pytest.raises(UsageError, match=f"size: found {largest + 1}, expected 2 <="):
+        StructuredGenerator(graphs=(name,), size=largest + 1)
 
 
 def test_an_fft_of_four_points_by_hand() -> None:

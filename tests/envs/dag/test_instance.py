@@ -38,7 +38,7 @@ def test_a_graph_by_names() -> None:
         processors=("cpu", "gpu"),
     )
     assert graph.sizes == Sizes(tasks=3, processors=2, edges=2, links=3)
-    assert graph.size == "3x2"
+    assert graph.size == "<= 4 tasks"
     assert graph.costs.tolist() == [[4, INELIGIBLE], [9, 2], [3, INELIGIBLE]]
     assert graph.edges.tolist() == [[0, 1], [1, 2]]  # sorted
     assert graph.topological_order.tolist() == [0, 1, 2]
@@ -122,6 +122,14 @@ WRONG_ARRAYS: dict[str, tuple[dict[str, Any], str]] = {
     "bandwidth shape": ({"costs": [[1, 1]], "bandwidths": [[1]]}, "bandwidths: found the shape"),
     "names": ({"costs": [[1], [2]], "tasks": ["a", "a"]}, "task 'a': found twice"),
     "too long": ({"costs": [[2**29], [2**29]]}, "use a coarser time unit"),
+    "delays beyond 64 bits": (
+        {
+            "costs": [[1, 1]] * 1025,
+            "edges": [(0, task) for task in range(1, 1025)],
+            "volumes": [2**53] * 1024,
+        },
+        "use a coarser time unit",
+    ),
 }
 
 
@@ -142,6 +150,7 @@ WRONG_JSON: dict[str, tuple[dict[str, Any], str]] = {
     "cost": ({"tasks": [{"name": "a", "costs": [1, "x"]}]}, "task 'a', processor 'q': cost: fo"),
     "processor": ({"tasks": [{"name": "a", "costs": {"r": 1}}]}, "unknown processor 'r'"),
     "edge": ({"edges": [{"source": "a", "target": "z"}]}, "unknown task 'z'"),
+    "edge's end": ({"edges": [{"source": ["a"], "target": "b"}]}, r"unknown task \['a'\]"),
     "volume": ({"edges": [{"source": "a", "target": "b", "volume": -1}]}, "volume: found -1"),
     "edge form": ({"edges": [["a", "b"]]}, r"edges\[0\]: found \['a', 'b'\], expected an obj"),
 }

@@ -1,5 +1,6 @@
 """The simulator against worked examples, its definitions, and a plain Python twin."""
 
+import dataclasses
 import itertools
 from typing import Any
 
@@ -16,23 +17,30 @@ from makespan.envs.dag.family import make_problem
 from makespan.envs.dag.generator import LayeredGenerator
 from makespan.envs.dag.instance import TaskGraphInstance
 from makespan.envs.dag.problem import OPTIONS, DagProblem
-from makespan.tests.dag_reference import Candidate, Graph, every_episode
+from makespan.tests.dag_reference import WINDOW, Candidate, Graph, every_episode
 
 SMALL = LayeredGenerator(
     tasks=(2, 9), processors=(1, 4), eligible=(0.5, 1.0), bandwidths=(1, 3), mean_cost=6
 )
 #: Costs of 0 to 2 make ties, tasks of no length and processors that are alike.
 TINY = LayeredGenerator(tasks=(2, 7), processors=(2, 3), mean_cost=1, heterogeneity=0)
+#: Half of the tasks will have no length, among long ones.
+MIXED = dataclasses.replace(SMALL, tasks=(6, 12), processors=(1, 3), eligible=1.0)
+#: More tasks are ready at once than are offered.
+WIDE = LayeredGenerator(tasks=(25, 30), shape=4.0, processors=2, mean_cost=6)
 
 
 def instances(count: int, seed: int = 0) -> list[TaskGraphInstance]:
     found = []
     for number in range(count):
         rng = np.random.default_rng((seed, number))
-        instance = (SMALL if number % 2 else TINY).sample(rng)
+        instance = (TINY, MIXED, TINY, SMALL)[number % 4].sample(rng)
         if number % 4 == 0:
             costs = np.maximum(instance.costs - rng.integers(2, size=(instance.num_tasks, 1)), 0)
             instance = TaskGraphInstance.from_arrays(costs, instance.edges, instance.volumes)
+        if number % 4 == 1:
+            none = rng.random((instance.num_tasks, 1)) < 0.5
+            instance = dataclasses.replace(instance, costs=np.where(none, 0, instance.costs))
         found.append(instance)
     return found
 
@@ -101,25 +109,64 @@ def test_insertion_uses_idle_time_and_append_does_not() -> None:
     assert starts == {"insertion": {0: 0, 1: 2}, "append": {0: 10, 1: 2}}
 
 
-def test_waiting_pays() -> None:
-    """One processor is fast for the long task, but its data arrive while the other is idle."""
+def test_a_task_of_no_length_makes_no_room() -> None:
+    """a ends at 1; at 5 its results are on q, for c (5 to 10) and d, which takes no time."""
     graph = TaskGraphInstance.from_names(
-        {"a": [1, None], "b": [10, 100], "c": [8, None]},
-        [("a", "b", 0)],
+        {
+            "e": [1, None],
+            "a": [None, 1],
+            "c": [5, None],
+            "d": [0, None],
+            "f": [20, None],
+            "g": [5, None],
+        },
+        [("a", "c", 4), ("a", "d", 4)],
+    )
+    row = Row(DagProblem.for_instances([graph]), graph)
+    for task in range(graph.num_tasks):
+        row.take(next(choice for choice in row.legal() if choice.task == task))
+    solution = row.problem.solution(row.state, 0)
+    solution.validate(graph)
+    assert solution.starts.tolist() == [0, 0, 5, 5, 10, 30]
+
+
+def test_the_prospect_is_a_trial_from_the_start() -> None:
+    """Although the first decision is forced: only T1 is ready, and it goes where it ends first."""
+    row = Row(DagProblem.for_instances([HEFT_2002], actions="order", lookahead="lists"), HEFT_2002)
+    (forced,) = row.legal()
+    trial = Graph(HEFT_2002, "order").trial(forced)
+    assert row.problem.metrics(row.state, 0)["initial_bound"] == trial == 76
+    row.take(forced)
+    assert row.problem.metrics(row.state, 0)["objective"] <= trial
+
+
+def test_an_illegal_action_costs_the_same_in_a_row_that_held_a_larger_graph() -> None:
+    small = TaskGraphInstance.from_arrays([[3, 4], [5, 6]], [(0, 1)], [7])
+    links = [[0, 1, 2], [1, 0, 1], [2, 1, 0]]
+    large = TaskGraphInstance.from_arrays(np.full((4, 3), 90), [(0, 1), (2, 3)], [80, 99], links)
+    problem = DagProblem.for_instances([small, large])
+    row = Row(problem, small)
+    fresh = problem.worst_case_reward(row.state, 0)
+    for instance in (large, small):
+        problem.load(row.state, row.observation, 0, instance)
+    assert problem.worst_case_reward(row.state, 0) == fresh
+
+
+def test_waiting_pays() -> None:
+    """At 0 p is idle and c is ready for it, but b will be at 1, and d waits for b.
+
+    At once: c 0-8, b 8-18, d 18-28. Waiting: b 1-11, then c 11-19 beside d 11-21.
+    """
+    graph = TaskGraphInstance.from_names(
+        {"a": [None, 1], "b": [10, None], "c": [8, None], "d": [None, 10]},
+        [("a", "b", 0), ("b", "d", 0)],
         processors=("p", "q"),
     )
-    nondelay = DagProblem.for_instances([graph], dispatch="nondelay")
-    skip = DagProblem.for_instances([graph], dispatch="skip")
-    assert every_episode(nondelay, graph).best == 19
-    assert every_episode(skip, graph).best == 19
-    late = TaskGraphInstance.from_names(
-        {"a": [None, 1], "b": [10, 12], "c": [8, None]},
-        [("a", "b", 0)],
-        processors=("p", "q"),
-    )
-    # p is idle at 0 and c is ready, yet b should go first there: 1-11, c 11-19 beats c 0-8, b 8-18?
-    assert every_episode(DagProblem.for_instances([late], dispatch="nondelay"), late).best == 13
-    assert every_episode(DagProblem.for_instances([late]), late).best == 13
+    best = {
+        dispatch: every_episode(DagProblem.for_instances([graph], dispatch=dispatch), graph).best
+        for dispatch in OPTIONS["dispatch"]
+    }
+    assert best == {"free": 21, "nondelay": 28, "skip": 21}
 
 
 @pytest.mark.parametrize("placement", OPTIONS["placement"])
@@ -133,15 +180,17 @@ def test_every_step_is_that_of_the_plain_twin(actions: str, placement: str, disp
         plain = Row(DagProblem.for_instances([instance], **options), instance)
         twin = Graph(instance, **options)
         assert row.problem.metrics(row.state, 0)["lower_bound"] == twin.initial_bound
-        prospect = [twin.initial_bound]
+        prospect = None
         while not row.terminated[0]:
             legal = row.legal()
             assert legal == twin.legal()
             if len(legal) > 1:
                 trials = row.state.lookahead[0][np.flatnonzero(row.observation.action_mask[0])]
                 assert trials.tolist() == [twin.trial(choice) for choice in legal]
-                prospect.append(min(trials.tolist()))
-            assert row.problem.metrics(row.state, 0)["objective"] == prospect[-1]
+                prospect = min(trials.tolist())
+            elif prospect is None:
+                prospect = twin.trial(legal[0])
+            assert row.problem.metrics(row.state, 0)["objective"] == prospect
             choice = legal[choose.integers(len(legal))]
             before = twin.bound
             twin.take(choice)
@@ -152,6 +201,30 @@ def test_every_step_is_that_of_the_plain_twin(actions: str, placement: str, disp
         solution.validate(instance)
         assert solution == twin.solution()
         assert row.problem.metrics(row.state, 0)["objective"] == solution.makespan
+
+
+@pytest.mark.parametrize("placement", OPTIONS["placement"])
+@pytest.mark.parametrize("dispatch", OPTIONS["dispatch"])
+@pytest.mark.parametrize("actions", OPTIONS["actions"])
+def test_so_is_every_step_of_a_wide_graph(actions: str, placement: str, dispatch: str) -> None:
+    options = {"actions": actions, "placement": placement, "dispatch": dispatch}
+    most = 0
+    for seed in range(2):
+        choose = np.random.default_rng(seed)
+        instance = WIDE.sample(choose)
+        row = Row(DagProblem.for_instances([instance], **options), instance)
+        twin = Graph(instance, **options)
+        while not row.terminated[0]:
+            legal = row.legal()
+            assert legal == twin.legal()
+            most = max(most, len(twin.ready()))
+            choice = legal[choose.integers(len(legal))]
+            before = twin.bound
+            twin.take(choice)
+            reward = row.take(choice)
+            assert reward == pytest.approx((before - twin.bound) / max(twin.initial_bound, 1))
+        assert row.problem.solution(row.state, 0) == twin.solution()
+    assert most > WINDOW
 
 
 @pytest.mark.parametrize("placement", OPTIONS["placement"])

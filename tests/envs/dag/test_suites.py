@@ -32,7 +32,6 @@ def test_suites_are_what_they_were(name: str) -> None:
     assert len(instances) == SIZES[name]
     assert len({instance.name for instance in instances}) == SIZES[name]
     assert len({instance.content_hash() for instance in instances}) == SIZES[name]
-    assert SUITES[name]() == instances
     for instance in instances[:3]:
         assert load_instance(instance.name) == instance
 

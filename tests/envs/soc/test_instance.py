@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from makespan.envs.core.errors import InstanceError, UnknownNameError
+from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
 from makespan.envs.soc.bounds import lower_bound
 from makespan.envs.soc.family import load
 from makespan.envs.soc.formats import read_instance, write_instance
 from makespan.envs.soc.generator import StreamGenerator, UnstableLoadWarning
 from makespan.envs.soc.instance import StreamInstance, true_duration
+from makespan.envs.soc.platform import load_platform
 from makespan.envs.soc.suites import SUITES, single_job
 
 
@@ -67,10 +68,13 @@ def test_a_file_may_name_a_shipped_platform_and_leave_out_the_noise(tmp_path: Pa
     [
         ({"types": ["Top_99", "Top_1"]}, r"types\[0\]: found 'Top_99'"),
         ({"gaps": [0]}, r"gaps: found the shape \(1,\), expected \(2,\)"),
-        ({"gaps": [0, -1]}, r"gaps\[1\]: found -1"),
-        ({"gaps": [[1], [1, 2]]}, r"gaps: found \[\[1\], \[1, 2\]\], expected numbers"),
+        ({"gaps": [0, -1]}, r"gaps\[1\]: found -1, expected 0 to"),
+        ({"gaps": [2**62, 2**62]}, r"gaps\[0\]: found 4611686018427387904, expected 0 to"),
+        ({"gaps": [0.0, 1.5]}, r"gaps: found \[0.0, 1.5\], expected integers"),
+        ({"gaps": [[1], [1, 2]]}, r"gaps: found \[\[1\], \[1, 2\]\], expected integers"),
         ({"types": [["Top_1"], "Top_1"]}, r"types\[0\]: found \['Top_1'\]"),
-        ({"gaps": ["a", "b"]}, "gaps: found .*, expected numbers"),
+        ({"gaps": ["a", "b"]}, "gaps: found .*, expected integers"),
+        ({"factors": ["a", "b"]}, "factors: found .*, expected numbers"),
         ({"cap": -1}, "cap: found -1"),
         ({"warmup": 2}, "leaves none of the 2 jobs"),
         ({"horizon": 100, "cap": 3}, "only with open arrivals"),
@@ -82,6 +86,8 @@ def test_a_file_may_name_a_shipped_platform_and_leave_out_the_noise(tmp_path: Pa
         ({"kind": "job-shop"}, "'kind': found 'job-shop'"),
         ({"extra": 1}, r"unknown field\(s\) \['extra'\]"),
         ({"types": []}, "number of jobs: found 0"),
+        ({"types": "Top_1"}, "types: found 'Top_1', expected a list of job types"),
+        ({"name": 5}, "name: found 5, expected text"),
     ],
 )
 def test_mistakes_in_a_file_are_named(change: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -98,6 +104,22 @@ def test_mistakes_in_a_file_are_named(change: dict[str, Any], message: str, tmp_
     with pytest.raises(InstanceError, match=message) as error:
         read_instance(path)
     assert str(path) in str(error.value)
+
+
+def test_a_long_stream_is_taken() -> None:
+    """At the slowest bandwidth of the platform, its data take a small part of the time allowed."""
+    jobs = 50_000
+    platform = load_platform("ds3-default")
+    types, gaps = np.zeros(jobs, dtype=np.int32), np.full(jobs, 60)
+    stream = StreamInstance("long", platform, types, gaps, np.ones((jobs, 34)))
+    assert stream.num_jobs == jobs
+
+
+@pytest.mark.parametrize("field", ["prefill", "warmup", "horizon"])
+def test_numbers_of_a_generator_are_not_negative(field: str) -> None:
+    options: dict[str, Any] = {field: -1}
+    with pytest.raises(UsageError, match=f"{field}: found -1, expected 0 to"):
+        StreamGenerator(**options)
 
 
 def test_an_unstable_load_is_said(tmp_path: Path) -> None:

@@ -121,6 +121,39 @@ def test_a_horizon_cuts_jobs_and_counts_them() -> None:
     assert found["little_gap"] == 0
 
 
+def test_a_job_that_ends_at_the_horizon_is_complete() -> None:
+    instance = stream(SMALL, [0], horizon=15)
+    problem = StreamProblem.for_instances([instance], "eager")
+    state, observation = problem.allocate(1), problem.spec.allocate(1)
+    rewards, terminated = np.zeros(1), np.zeros(1, dtype=np.bool_)
+    problem.load(state, observation, 0, instance)
+    while not terminated[0]:
+        problem.step(state, observation, np.array([1]), rewards, terminated)
+    found = problem.metrics(state, 0)
+    assert (found["completed"], found["censored"]) == (1, 0)
+    assert found["objective"] == problem.solution(state, 0).objective(instance) == 15
+
+
+def test_an_illegal_action_costs_the_same_in_a_row_that_held_a_larger_stream() -> None:
+    large = dataclasses.replace(
+        SMALL,
+        clusters=(*SMALL.clusters, Cluster("slow", 2)),
+        bandwidth=(*SMALL.bandwidth, *(("slow", name, 1) for name in ("cpu", "acc", "slow"))),
+        jobs=(
+            JobType("star", {f"t{i}": {"cpu": 90, "slow": 900} for i in range(5)}, ()),
+            *SMALL.jobs,
+        ),
+    )
+    streams = [stream(SMALL, [0, 3]), stream(large, [0, 3, 5])]
+    problem = StreamProblem.for_instances(streams)
+    state, observation = problem.allocate(1), problem.spec.allocate(1)
+    problem.load(state, observation, 0, streams[0])
+    fresh = problem.worst_case_reward(state, 0)
+    for instance in reversed(streams):
+        problem.load(state, observation, 0, instance)
+    assert problem.worst_case_reward(state, 0) == fresh
+
+
 def test_the_warm_up_does_not_count() -> None:
     whole, cut = (stream(SMALL, [0, 0, 0, 50], warmup=warmup) for warmup in (0, 3))
     assert cut.counted == 1
@@ -177,6 +210,8 @@ def test_it_does_what_a_simulation_by_clock_ticks_does(binding: str, listing: st
         assert found["objective"] == solution.objective(instance)
         assert found["lower_bound"] <= found["objective"]
         assert found["little_gap"] == 0
+        left = [stay.left is not None for stay in solution.stays(instance)]
+        assert (found["completed"], found["censored"]) == (left.count(True), left.count(False))
         assert state.totals[0, kernel.INTEGRAL] == simulation.area
         if found["lower_bound"]:
             rise = 1 - found["objective"] / found["lower_bound"]
@@ -230,6 +265,38 @@ def test_the_step_in_threads_is_the_step() -> None:
         outcomes.append((total, state.instances.copy()))
     np.testing.assert_array_equal(outcomes[0][0], outcomes[1][0])
     np.testing.assert_array_equal(outcomes[0][1], outcomes[1][1])
+
+
+@pytest.mark.parametrize(("binding", "listing"), MODES)
+def test_jobs_to_come_are_not_seen(binding: str, listing: str) -> None:
+    """Streams whose jobs are equal up to one look alike until that one enters."""
+    compared = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        one, two = random_stream(rng), random_stream(rng)
+        count = len(one.types)
+        job = np.arange(count)
+        first = count // 2
+        if not first:
+            continue
+        other = dataclasses.replace(
+            one,
+            types=np.where(job < first, one.types, rng.permuted(one.types)),
+            gaps=np.where(job <= first, one.gaps, np.resize(two.gaps, count)),
+            factors=np.where((job < first)[:, None], one.factors, rng.permuted(one.factors)),
+        )
+        problem = StreamProblem.for_instances([one, other], binding, listing)
+        state, observation = problem.allocate(2), problem.spec.allocate(2)
+        for row, instance in enumerate((one, other)):
+            problem.load(state, observation, row, instance)
+        rewards, terminated = np.zeros(2), np.zeros(2, dtype=np.bool_)
+        while not terminated.any() and (state.totals[:, kernel.NEXT_JOB] <= first).all():
+            for name, array in observation._asdict().items():
+                np.testing.assert_array_equal(array[0], array[1], err_msg=name)
+            action = rng.choice(np.flatnonzero(observation.action_mask[0]))
+            problem.step(state, observation, np.full(2, action), rewards, terminated)
+            compared += 1
+    assert compared > 50
 
 
 # ---------------------------------------------------------------- mistakes

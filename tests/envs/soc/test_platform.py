@@ -8,7 +8,7 @@ import pytest
 
 from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
 from makespan.envs.soc.bounds import isolated_bounds, offered_load, path_bounds, upward_ranks
-from makespan.envs.soc.platform import PRESETS, Platform, load_platform
+from makespan.envs.soc.platform import PRESETS, Cluster, JobType, Platform, load_platform
 
 #: Isolated optima of DS3's job types on its default SoC (microseconds).
 DS3_OPTIMA = {
@@ -66,6 +66,14 @@ def test_bounds_of_paths_are_those_of_the_static_problem() -> None:
     assert found == {**DS3_OPTIMA, "WiFi_Transmitter": 53, "WiFi_Receiver": 193}
     for name in DS3_OPTIMA:
         assert found[name] <= lower_bound(platform.task_graph(name))
+
+
+@pytest.mark.parametrize(("cores", "moving"), [(1, 100), (2, 0)])
+def test_data_move_within_a_cluster_by_the_quicker_way(cores: int, moving: int) -> None:
+    """Between two tasks of 10, 100 units at 1 on the same processor, at 1000 to another one."""
+    chain = JobType("chain", {"a": {"A": 10}, "b": {"A": 10}}, (("a", "b", 100),))
+    platform = Platform("x", "", (Cluster("A", cores),), (("A", "A", 1000),), 1, (chain,))
+    assert path_bounds(platform, 0, np.ones((1, 2))).tolist() == [20 + moving]
 
 
 @pytest.mark.slow
@@ -156,6 +164,23 @@ def _job(data: dict[str, Any]) -> dict[str, Any]:
         (lambda d: d["bandwidth"].append(["cpu", "gpu", 1]), "unknown cluster 'gpu'"),
         (lambda d: d["bandwidth"].append(["acc", "cpu", 1]), "'acc' to 'cpu': found twice"),
         (lambda d: d["bandwidth"][0].__setitem__(2, 0), "found 0, expected at least 1"),
+        (
+            lambda d: d["clusters"][0].update(frequency_mhz=900),
+            r"frequency_mhz: found 900.*of \[\]",
+        ),
+        (
+            lambda d: d["clusters"][0].update(frequency_mhz=900, opp_mhz_mv=[[800, 1], [1000, 2]]),
+            r"cluster 'cpu': frequency_mhz: found 900, expected one of \[800, 1000\]",
+        ),
+        (lambda d: d.update(powr=1), r"platform: unknown field\(s\) \['powr'\], expected"),
+        (
+            lambda d: d["clusters"][0].update(core=1),
+            r"cluster 'cpu': unknown field\(s\) \['core'\]",
+        ),
+        (
+            lambda d: _job(d).update(probabilty=1),
+            r"job type 'j': unknown field\(s\) \['probabilty'\]",
+        ),
         (lambda d: d.pop("jobs"), "field 'jobs' is missing"),
         (lambda d: d.update(version=2), "'version': found 2"),
         (lambda d: d.update(jobs={}), "jobs: found {}, expected a list"),
