@@ -19,12 +19,13 @@ import tyro
 
 from makespan.baselines.improve import POLICIES
 from makespan.baselines.jobshop.tabu import TabuSearch
+from makespan.baselines.results import gap_percent
 from makespan.benchmarks.common import machine, print_table, write_results
 from makespan.envs.core.rollout import rollout
 from makespan.envs.core.solution import Solution
 from makespan.envs.improve.family import make_problem
 from makespan.envs.improve.problem import MAX_MOVES
-from makespan.envs.jobshop.bounds import best_known, gap
+from makespan.envs.jobshop.bounds import best_known
 from makespan.envs.jobshop.instance import JobShopInstance
 from makespan.envs.jobshop.suites import SUITES, TAILLARD_SIZES
 
@@ -99,7 +100,7 @@ def run(options: Options, spec: str, instances: Sequence[JobShopInstance], moves
         solution.validate(instance)
         known = best_known(instance.name)
         assert known is not None
-        gaps.append(gap(solution.objective(instance), known))
+        gaps.append(gap_percent(solution.objective(instance), known.upper_bound))
     return Run(round(float(np.mean(gaps)), 2), moves, seconds)
 
 

@@ -209,17 +209,19 @@ class _Search:
             result = solver.solve(self.instance, left, self.rng)
             for seconds, makespan in result.details.get("improvements", ()):
                 self._note(begun + seconds, makespan)
-            self._offer(result.solution)
-            self.interrupted |= bool(result.details.get("interrupted"))
+            self._take(result)
+
+    def _take(self, result: Result[JobShopSolution]) -> None:
+        """Offer what a solver found, which Ctrl-C may have ended."""
+        self._offer(result.solution)
+        self.interrupted |= bool(result.details.get("interrupted"))
 
     def _rule(self) -> None:
         """The first schedule of tabu search, that of a rule, after a single move."""
-        self._offer(TabuSearch(max_moves=1).solve(self.instance, None, self.rng).solution)
+        self._take(TabuSearch(max_moves=1).solve(self.instance, None, self.rng))
 
     def _policy(self) -> None:
         """One greedy run, then samples, twice as many each time, until the stage is over."""
-        if self.instance.is_flexible:  # which the shipped policy was not trained for
-            return
         problem = JobShopProblem.for_instances([self.instance], **self.policy.requires)
         deadline = self.started + POLICY_UNTIL * self.limit
         count, temperature = 1, 0.0

@@ -70,10 +70,18 @@ class CpSat(CpSatOptions):
 
         started = time.perf_counter()
         limit = time_limit(self.time_limit_s, time_limit_s)
-        hint = _ask(self.hint, instance, limit, rng)
+        asked = _ask(self.hint, instance, limit, rng)
+        hint = None if asked is None else asked.solution
         improvements: Improvements = []
         if hint is not None:
             improvements.append((time.perf_counter() - started, hint.makespan))
+        if asked is not None and asked.details.get("interrupted"):
+            return Result(
+                asked.solution,
+                time.perf_counter() - started,
+                lower_bound=lower_bound(instance),
+                details={"improvements": improvements, "interrupted": True},
+            )
         model = build(instance, hint.makespan if hint else None)
         if hint is not None:
             _add_hint(model, instance, hint)
@@ -103,12 +111,11 @@ def _ask(
     instance: JobShopInstance,
     time_limit_s: float,
     rng: np.random.Generator,
-) -> JobShopSolution | None:
-    """The schedule of the hint, or None."""
+) -> Result[JobShopSolution] | None:
+    """What the solver of the hint found, or None."""
     if solver is None:
         return None
-    solution: JobShopSolution = solver.solve(instance, HINT_SHARE * time_limit_s, rng).solution
-    return solution
+    return solver.solve(instance, HINT_SHARE * time_limit_s, rng)
 
 
 class _Model(NamedTuple):

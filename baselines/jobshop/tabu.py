@@ -30,6 +30,8 @@ from makespan.envs.jobshop.examples import WAITING_PAYS
 from makespan.envs.jobshop.instance import JobShopInstance
 from makespan.envs.jobshop.solution import JobShopSolution
 
+#: Share of the time limit that the solver of the first schedule may take.
+START_SHARE = 0.5
 #: Seconds between two looks at the clock, about.
 CHUNK_S = 0.02
 #: Largest and smallest weight of a parent in a new start.
@@ -54,7 +56,8 @@ class TabuSearch:
             is given, ``max_moves`` is the only limit.
         stall_moves: moves without a new best of the run after which a run ends.
         elites: number of schedules of different makespan that are kept.
-        start: solver of the first schedule; None: a rule (non-delay, most work remaining).
+        start: solver of the first schedule, for up to half of the time, or as long as it takes
+            when moves are the only limit; None: a rule (non-delay, most work remaining).
         name: for tables.
 
     Raises:
@@ -93,14 +96,13 @@ class TabuSearch:
         default = DEFAULT_TIME_LIMIT_S if self.max_moves is None else math.inf
         limit = time_limit(self.time_limit_s, time_limit_s, default)
         search = _Search(self, instance, limit, rng)
-        interrupted = False
         try:
             search.run()
         except KeyboardInterrupt:
             if search.best is None:
                 raise
-            interrupted = True
-        return search.result(interrupted)
+            search.interrupted = True
+        return search.result()
 
 
 class _Schedule(NamedTuple):
@@ -139,6 +141,7 @@ class _Search:
         self.improvements: list[tuple[float, int]] = []
         self.runs = 0
         self.chunk = 1
+        self.interrupted = False
 
     def run(self) -> None:
         """Runs of tabu search until a limit or the bound is reached."""
@@ -149,7 +152,7 @@ class _Search:
             if self._over():
                 return
 
-    def result(self, interrupted: bool) -> Result[JobShopSolution]:
+    def result(self) -> Result[JobShopSolution]:
         """The best schedule so far."""
         assert self.best is not None
         self._place(self.best.order, self.best.chosen)
@@ -166,7 +169,7 @@ class _Search:
                 "evaluated": int(self.memory.counts[kernel.EVALUATED]),
                 "runs": self.runs,
                 "improvements": self.improvements,
-                "interrupted": interrupted,
+                "interrupted": self.interrupted,
             },
         )
 
@@ -177,10 +180,11 @@ class _Search:
         return int(self.memory.counts[kernel.STEP])
 
     def _over(self) -> bool:
-        """Whether a limit or the lower bound is reached."""
+        """Whether a limit or the lower bound is reached, or Ctrl-C has ended the first schedule."""
         limit = self.options.max_moves
         return (
-            self._seconds() >= self.time_limit_s
+            self.interrupted
+            or self._seconds() >= self.time_limit_s
             or (limit is not None and self._moves() >= limit)
             or (self.best is not None and self.best.makespan == self.bound)
         )
@@ -263,8 +267,10 @@ class _Search:
         return self._between(self.elites[first], self.elites[second])
 
     def _given_start(self, solver: Solver[JobShopInstance]) -> Start:
-        solution = solver.solve(self.instance, self.time_limit_s, self.rng).solution
-        starts, chosen = starts_and_alternatives(self.instance, solution)
+        limit = None if math.isinf(self.time_limit_s) else START_SHARE * self.time_limit_s
+        result = solver.solve(self.instance, limit, self.rng)
+        self.interrupted = bool(result.details.get("interrupted"))
+        starts, chosen = starts_and_alternatives(self.instance, result.solution)
         ends = starts + self.instance.durations[chosen]
         return np.lexsort((ends, starts)).astype(np.int32), chosen
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from makespan.envs.blocking.instance import ON_DOWN_MODES, BlockingInstance
 from makespan.envs.blocking.problem import Sizes
-from makespan.envs.core.errors import UnknownNameError, UsageError
-from makespan.envs.core.ranges import Range
+from makespan.envs.core.errors import UnknownNameError
+from makespan.envs.core.ranges import Range, RealRange, check_range, check_real_range, ends
 from makespan.envs.jobshop.generator import JobShopGenerator
-from makespan.envs.jobshop.instance import JobShopInstance
+from makespan.envs.jobshop.instance import MAX_TOTAL_DURATION, JobShopInstance
 
 #: Number of periods, per job and machine; a busy machine has one operation per period and job.
 PERIODS = 4
@@ -70,8 +70,8 @@ class BlockingGenerator:
 
     jobs: Range = 10
     machines: Range = 5
-    durations: tuple[int, int] = (1, 99)
-    shutdowns: tuple[float, float] = (0.0, 0.2)
+    durations: Range = (1, 99)
+    shutdowns: RealRange = (0.0, 0.2)
     swap: bool = True
     on_down: str = "resume"
 
@@ -80,14 +80,9 @@ class BlockingGenerator:
         return JobShopGenerator(self.jobs, self.machines, self.durations)
 
     def __post_init__(self) -> None:
-        assert self._shop  # which checks its part
-        if self.durations[0] < 1:
-            raise UsageError(f"durations: found {self.durations!r}, expected at least 1")
-        low, high = self.shutdowns
-        if not 0 <= low <= high <= 1:
-            raise UsageError(
-                f"shutdowns: found {self.shutdowns!r}, expected 0 <= smallest <= largest <= 1"
-            )
+        _ = self._shop  # which checks its part
+        check_range("durations", self.durations, 1, MAX_TOTAL_DURATION)
+        check_real_range("shutdowns", self.shutdowns, 0, 1)
         if self.on_down not in ON_DOWN_MODES:
             raise UnknownNameError("on_down mode", self.on_down, ON_DOWN_MODES)
 
@@ -105,7 +100,7 @@ class BlockingGenerator:
     def sample(self, rng: np.random.Generator) -> BlockingInstance:
         """A fresh instance; the same generator state gives the same instance."""
         shop = self._shop.sample(rng)
-        probability = float(rng.uniform(*self.shutdowns))
+        probability = float(rng.uniform(*ends(self.shutdowns)))
         shutdowns = draw_shutdowns(shop, probability, rng)
         return BlockingInstance.from_shop(
             shop, shutdowns, self.swap, self.on_down, name=f"{shop.name}-blocking"

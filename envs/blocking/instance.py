@@ -26,11 +26,17 @@ from itertools import pairwise
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from makespan.envs.core.errors import InstanceError, UnknownNameError
-from makespan.envs.core.instance import Instance
-from makespan.envs.jobshop.instance import MAX_TOTAL_DURATION, JobShopInstance, Sizes
+from makespan.envs.core.instance import Instance, integer
+from makespan.envs.jobshop.instance import (
+    MAX_TOTAL_DURATION,
+    JobShopInstance,
+    Sizes,
+    integers,
+    listed,
+)
 
 ON_DOWN_MODES = ("resume", "restart", "hold")
 
@@ -38,6 +44,8 @@ ON_DOWN_MODES = ("resume", "restart", "hold")
 @dataclass(frozen=True, eq=False)
 class BlockingInstance(Instance):
     """Jobs as in the classical job shop, and when each machine is down.
+
+    Arrays of another integer type, and lists, are converted on construction.
 
     Attributes:
         num_machines, job_offsets, machines, durations: see :class:`JobShopInstance`; one machine
@@ -66,6 +74,18 @@ class BlockingInstance(Instance):
     swap: bool = True
     on_down: str = "resume"
 
+    def __post_init__(self) -> None:
+        for field, dtype in (
+            ("job_offsets", np.int32),
+            ("machines", np.int32),
+            ("durations", np.int64),
+            ("down_offsets", np.int32),
+            ("down_starts", np.int64),
+            ("down_ends", np.int64),
+        ):
+            object.__setattr__(self, field, integers(getattr(self, field), field, dtype))
+        super().__post_init__()
+
     @classmethod
     def from_shop(
         cls,
@@ -82,13 +102,16 @@ class BlockingInstance(Instance):
             shutdowns: for each machine its pairs (start, end); None: none at all.
             swap, on_down: see above.
             name: a label; None for that of the shop.
+
+        Raises:
+            InstanceError: for a flexible shop, or shutdowns that are no pairs of integers.
         """
         if shop.is_flexible:
             raise InstanceError(
                 f"{shop.name}: found operations with a choice of machines, expected none"
             )
-        given = [] if shutdowns is None else [list(pairs) for pairs in shutdowns]
-        given = given or [[] for _ in range(shop.num_machines)]
+        given = _pairs([[]] * shop.num_machines if shutdowns is None else shutdowns)
+        flat = np.array([pair for pairs in given for pair in pairs], dtype=np.int64).reshape(-1, 2)
         return cls(
             name=shop.name if name is None else name,
             num_machines=shop.num_machines,
@@ -96,8 +119,8 @@ class BlockingInstance(Instance):
             machines=shop.machines,
             durations=shop.durations,
             down_offsets=np.cumsum([0, *map(len, given)]).astype(np.int32),
-            down_starts=_column([pair for pairs in given for pair in pairs], 0),
-            down_ends=_column([pair for pairs in given for pair in pairs], 1),
+            down_starts=flat[:, 0],
+            down_ends=flat[:, 1],
             swap=swap,
             on_down=on_down,
         )
@@ -130,10 +153,7 @@ class BlockingInstance(Instance):
                 f"shutdowns: found {len(self.down_offsets) - 1} lists, expected "
                 f"{shop.num_machines}, one per machine"
             )
-        if len(self.down_starts) != len(self.down_ends) or self.down_offsets[-1] != len(
-            self.down_starts
-        ):
-            raise InstanceError("shutdowns: found columns of different lengths, expected equal")
+        self._check_columns()
         for machine, shutdowns in enumerate(self.shutdowns):
             before = -1
             for number, (start, end) in enumerate(shutdowns):
@@ -143,6 +163,17 @@ class BlockingInstance(Instance):
                         f"{before} < start < end <= {MAX_TOTAL_DURATION}"
                     )
                 before = end
+
+    def _check_columns(self) -> None:
+        """Raise InstanceError unless the offsets cut the shutdowns into those of each machine."""
+        starts, ends, offsets = len(self.down_starts), len(self.down_ends), self.down_offsets
+        if starts != ends:
+            raise InstanceError(f"down_ends: found {ends}, expected {starts}, one per start")
+        if offsets[0] != 0 or offsets[-1] != starts or (np.diff(offsets) < 0).any():
+            raise InstanceError(
+                f"down_offsets: found {reprlib.repr(offsets.tolist())}, expected numbers that "
+                f"rise from 0 to {starts}"
+            )
 
     @cached_property
     def shutdowns(self) -> list[list[tuple[int, int]]]:
@@ -192,34 +223,39 @@ class BlockingInstance(Instance):
         own = ("shutdowns", "swap", "on_down")
         rest = {key: value for key, value in data.items() if key not in own}
         shop = JobShopInstance.from_dict({"name": cls.kind, **rest, "kind": JobShopInstance.kind})
-        shutdowns = data.get("shutdowns")
-        if shutdowns is not None:
-            _check_shutdowns(shutdowns)
         return cls.from_shop(
-            shop, shutdowns, data.get("swap", True), data.get("on_down", ON_DOWN_MODES[0])
+            shop,
+            data.get("shutdowns"),
+            data.get("swap", True),
+            data.get("on_down", ON_DOWN_MODES[0]),
         )
 
 
-def _column(pairs: ArrayLike, index: int) -> NDArray[np.int64]:
-    return np.asarray(pairs, dtype=np.int64).reshape(-1, 2)[:, index]
+def worst_makespan(instance: BlockingInstance) -> int:
+    """What no schedule without needless waiting exceeds, in time units.
+
+    There is always an operation in process or a machine down; a shutdown costs its length and, if
+    it makes an operation begin anew, at most the longest duration.
+    """
+    down = int((instance.down_ends - instance.down_starts).sum())
+    lost = len(instance.down_starts) * int(instance.durations.max())
+    return int(instance.durations.sum()) + down + lost
 
 
-def _check_shutdowns(shutdowns: Any) -> None:
-    """Raise InstanceError unless it is a list of lists of pairs of integers."""
-    lists = shutdowns if isinstance(shutdowns, list) else [shutdowns]
-    for machine, pairs in enumerate(lists):
-        if not isinstance(pairs, list):
-            raise InstanceError(
-                f"shutdowns of machine {machine}: found {reprlib.repr(pairs)}, expected a list"
-            )
-        for pair in pairs:
-            if not (isinstance(pair, list) and [type(time) for time in pair] == [int, int]):
-                raise InstanceError(
-                    f"shutdowns of machine {machine}: found {reprlib.repr(pair)}, expected "
-                    "[start, end] in integers"
-                )
-            if not all(abs(time) <= MAX_TOTAL_DURATION for time in pair):
-                raise InstanceError(
-                    f"shutdowns of machine {machine}: found {pair}, expected times of at most "
-                    f"{MAX_TOTAL_DURATION}"
-                )
+def _pairs(shutdowns: Any) -> list[list[tuple[int, int]]]:
+    """For each machine its pairs (start, end); raises InstanceError for anything else."""
+    return [
+        [
+            _pair(pair, f"shutdowns of machine {machine}")
+            for pair in listed(pairs, f"shutdowns of machine {machine}", "pairs")
+        ]
+        for machine, pairs in enumerate(listed(shutdowns, "shutdowns", "lists"))
+    ]
+
+
+def _pair(pair: Any, where: str) -> tuple[int, int]:
+    times = listed(pair, where, "start and end")
+    if len(times) != 2:
+        raise InstanceError(f"{where}: found {reprlib.repr(times)}, expected start and end")
+    start, end = (integer(time, where, 0, MAX_TOTAL_DURATION) for time in times)
+    return start, end

@@ -859,7 +859,8 @@ def _complete(state, row, rule, deadlock, last, enough):
         enough: the bound at which to stop.
 
     Returns:
-        the makespan, or the bound at the limit.
+        the makespan, or the bound at the limit; after a deadlock the bound and all work once more:
+        the worst makespan would tell of shutdowns that are still to come.
     """
     totals = state.totals[row]
     while totals[FINISHED] < totals[JOBS] and totals[BEGUN] < last and totals[BOUND] < enough:
@@ -869,12 +870,21 @@ def _complete(state, row, rule, deadlock, last, enough):
             _move(state, row, job)
             _arrive(state, row)
         elif _next_event(state, row) == _NEVER:
-            return totals[WORST]  # a deadlock
+            return totals[BOUND] + _total_work(state, row)  # a deadlock
         else:
             _refresh_bound(state, row)
             _pass_time(state, row)
     _refresh_bound(state, row)
     return totals[BOUND]
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _total_work(state, row):
+    """Of all operations, begun or not."""
+    work = 0
+    for m in range(state.totals[row, MACHINES]):
+        work += state.total_load[row, m]
+    return work
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from makespan.envs.blocking import kernel
-from makespan.envs.blocking.instance import ON_DOWN_MODES, BlockingInstance
+from makespan.envs.blocking.instance import ON_DOWN_MODES, BlockingInstance, worst_makespan
 from makespan.envs.blocking.kernel import State
 from makespan.envs.blocking.solution import BlockingSolution
 from makespan.envs.blocking.trials import RULES
@@ -184,14 +184,3 @@ class BlockingProblem(CompiledProblem[BlockingInstance]):
             "lower_bound": float(totals[kernel.INITIAL]),
             "deadlock": float(totals[kernel.DEADLOCK]),
         }
-
-
-def worst_makespan(instance: BlockingInstance) -> int:
-    """What no schedule without needless waiting exceeds, in time units.
-
-    There is always an operation in process or a machine down; a shutdown costs its length and, if
-    it makes an operation begin anew, at most the longest duration.
-    """
-    down = int((instance.down_ends - instance.down_starts).sum())
-    lost = len(instance.down_starts) * int(instance.durations.max())
-    return int(instance.durations.sum()) + down + lost

@@ -8,22 +8,20 @@ moment at which the other enters. Without swaps, the moves of one moment can be 
 which every machine is left before it is entered.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from itertools import groupby, pairwise
 from operator import attrgetter
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from makespan.envs.blocking.instance import BlockingInstance
+from makespan.envs.blocking.instance import BlockingInstance, worst_makespan
 from makespan.envs.core.columns import ColumnSchedule
 from makespan.envs.core.errors import InvalidSolutionError
-
-if TYPE_CHECKING:
-    pass
 
 
 class Row(NamedTuple):
@@ -99,6 +97,14 @@ class BlockingSolution(ColumnSchedule[Row]):
                 rows.append(Row(job, op - first, machine, starts[op], end, leave))
         return cls.from_rows(rows)
 
+    def objective(self, instance: Any) -> float:
+        """The makespan; that of the worst schedule when an operation is missing.
+
+        So a search among episodes takes none for the best that a deadlock has ended.
+        """
+        complete = len(self.starts) >= instance.num_operations
+        return float(self.makespan if complete else worst_makespan(instance))
+
     def validate(self, instance: BlockingInstance) -> None:
         """Raise InvalidSolutionError listing every violated constraint with numbers."""
         rows = sorted(self.rows())
@@ -117,14 +123,18 @@ class BlockingSolution(ColumnSchedule[Row]):
 
 def _uncounted(rows: list[Row], instance: BlockingInstance) -> Iterator[str]:
     """Operations that are not there exactly once."""
-    found = [(row.job, row.operation) for row in rows]
+    found = Counter((row.job, row.operation) for row in rows)
     lengths = np.diff(instance.job_offsets).tolist()
     expected = [(job, i) for job, length in enumerate(lengths) for i in range(length)]
-    for job, operation in sorted(set(found) - set(expected)):
+    missing = [one for one in expected if one not in found]
+    nothing_else = rows and missing and len(rows) + len(missing) == len(expected)
+    if nothing_else and all((job, i + 1) not in found for job, i in missing):
+        yield "the episode ended in a deadlock: only operations at the ends of jobs are missing"
+    for job, operation in sorted(found.keys() - set(expected)):
         yield f"job {job}, operation {operation}: unknown, the instance has no such operation"
     for job, operation in expected:
-        times = found.count((job, operation)) if len(found) != len(expected) else 0
-        if (job, operation) not in set(found):
+        times = found[job, operation]
+        if times == 0:
             yield f"job {job}, operation {operation}: missing"
         elif times > 1:
             yield f"job {job}, operation {operation}: found {times} times, expected once"

@@ -26,8 +26,8 @@ PERCENTS = (0, 5, 10, 15, 20)
 VALIDATION_SIZES = ((10, 5), (15, 5), (10, 10), (15, 10), (20, 10), (15, 15))
 VALIDATION_PER_SIZE = 5
 
-#: Family of instances and number in it, by the name of the job shop.
-_NUMBERS = {name: (family, i) for family in ("la", "ft") for i, name in enumerate(LIBRARY[family])}
+#: Number of each job shop in its family.
+_NUMBERS = {name: i for family in ("la", "ft") for i, name in enumerate(LIBRARY[family])}
 
 
 def load_instance(name: str) -> BlockingInstance:
@@ -43,7 +43,7 @@ def load_instance(name: str) -> BlockingInstance:
     if shop_name not in _NUMBERS or percent not in [f"{one:02}" for one in PERCENTS]:
         known = [f"{shop}-{one:02}" for shop in _NUMBERS for one in PERCENTS]
         raise UnknownNameError("instance", name, {*EXAMPLES, *known})
-    shop, number = load_shop(shop_name), _NUMBERS[shop_name][1]
+    shop, number = load_shop(shop_name), _NUMBERS[shop_name]
     rng = np.random.default_rng((SHUTDOWN_SEED, int(percent), number))
     shutdowns = draw_shutdowns(shop, int(percent) / 100, rng)
     return BlockingInstance.from_shop(shop, shutdowns, name=name)

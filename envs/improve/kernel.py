@@ -140,7 +140,7 @@ class State(NamedTuple):
     job_offsets: NDArray[np.int32]  # (B, jobs + 1)
     best_order: NDArray[np.int32]  # (B, N) topological order of the incumbent
     seed: NDArray[np.uint64]  # (B, 1) of the draws of critical paths
-    totals: NDArray[np.int64]  # (B, 12) columns below
+    totals: NDArray[np.int64]  # (B, 11) columns below
     scale: NDArray[np.float64]  # (B, 2) 1 / mean duration, 1 / makespan of the first schedule
     # the neighbourhood
     path: NDArray[np.int32]  # (B, N) critical path
@@ -158,7 +158,7 @@ class State(NamedTuple):
     moved: NDArray[np.int32]  # (B, N) step that moved each operation last, -1 for none
 
 
-#: Columns of ``totals``; LAST is the number of the pair that the last move gave up.
+#: Columns of ``totals``.
 (
     JOBS,
     MACHINES,
@@ -170,9 +170,8 @@ class State(NamedTuple):
     STEP,
     IMPROVED,
     CANDIDATES,
-    LAST,
     BLOCKS,
-) = range(12)
+) = range(11)
 
 
 @njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
@@ -230,7 +229,7 @@ def load_row(
     totals = state.totals[row]
     totals[:] = 0
     totals[JOBS], totals[MACHINES], totals[OPERATIONS] = jobs, num_machines, n
-    totals[LOWER_BOUND], totals[LAST] = lower_bound, -1
+    totals[LOWER_BOUND] = lower_bound
     for job in range(jobs + 1):
         state.job_offsets[row, job] = job_offsets[job]
     for op in range(n):
@@ -333,7 +332,6 @@ def _move(state, row, u, v):
     state.visited[row, slot], state.visit[row, slot] = state.hash[row, 0], totals[STEP]
     state.hash[row, 0] = _hash_after(state, row, graph, u, before, after)
     forward = before == v
-    totals[LAST] = _pair(n, u, v) if forward else _pair(n, v, u)
     op = v
     while op != u:
         _give_up(state, row, _pair(n, u, op) if forward else _pair(n, op, u))
@@ -503,7 +501,11 @@ def _observe(state, observation, row, moves, neighbourhood, tabu):
 
 @njit(cache=True, error_model="numpy", _nrt=False)
 def _observe_candidate(state, observation, row, graph, a, block_of, least):
-    """Write the features of a move; legal is every one that does not undo the last."""
+    """Write the features of a move; legal is every one that does not undo the last.
+
+    That is told by the schedule that it leads to: with N6 one and the same move can be undone by
+    another one than its reverse, and its reverse may do something else.
+    """
     u, v = state.moves[row, a]
     totals, estimates = state.totals[row], state.estimates[row]
     n, step = totals[OPERATIONS], totals[STEP]
@@ -560,7 +562,7 @@ def _observe_candidate(state, observation, row, graph, a, block_of, least):
     c[21] = _recency(step, state.visit[row, place] if visited else -1)
     c[22] = _recency(step, state.moved[row, u])
     c[23] = _recency(step, state.moved[row, v])
-    c[24] = pair != totals[LAST]
+    c[24] = not (visited and state.visit[row, place] == step - 1)
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)

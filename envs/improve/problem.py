@@ -10,7 +10,7 @@ from makespan.envs.core.errors import UsageError
 from makespan.envs.core.observation import Observation, ObservationSpec
 from makespan.envs.improve import kernel
 from makespan.envs.improve.kernel import State
-from makespan.envs.improve.start import START_MODES, first_schedule
+from makespan.envs.improve.start import START_MODES, check_start, first_schedule
 from makespan.envs.jobshop.bounds import lower_bound
 from makespan.envs.jobshop.instance import JobShopInstance, Sizes
 from makespan.envs.jobshop.solution import JobShopSolution
@@ -35,7 +35,7 @@ class ImproveProblem(CompiledProblem[JobShopInstance]):
         start: of the first schedule, see :func:`makespan.envs.improve.start.first_schedule`.
         moves: length of an episode; it ends earlier at a lower bound, or without a move.
         neighbourhood: ``"n5"`` or ``"n6"``, see :mod:`makespan.envs.jobshop.disjunctive`.
-        tabu: ``"last"`` forbids the move that undoes the last one, unless all would be forbidden.
+        tabu: ``"last"`` forbids the moves that undo the last one, unless all would be forbidden.
 
     Raises:
         UnknownNameError, UsageError: for a value outside its range.
@@ -60,6 +60,7 @@ class ImproveProblem(CompiledProblem[JobShopInstance]):
                 f"found operations with {largest.alternatives} alternatives, expected 1: the "
                 "moves here are those of the classical job shop"
             )
+        check_start(start)
         self.largest = largest
         self.start = start
         self.moves = int(moves)
@@ -108,7 +109,7 @@ class ImproveProblem(CompiledProblem[JobShopInstance]):
             "job_offsets": jobs + 1,
             "best_order": n,
             "seed": 1,
-            "totals": 12,
+            "totals": 11,
             "scale": 2,
             "path": n,
             "blocks": n + 1,
@@ -176,7 +177,7 @@ class ImproveProblem(CompiledProblem[JobShopInstance]):
             num_machines=int(totals[kernel.MACHINES]),
             num_jobs=int(totals[kernel.JOBS]),
             lower_bound=int(totals[kernel.LOWER_BOUND]),
-            horizon=int(totals[kernel.INITIAL]),
+            horizon=int(max(totals[kernel.INITIAL], totals[kernel.MAKESPAN])),
         )
 
     def worst_case_reward(self, state: State, row: int) -> float:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from makespan.envs.core.errors import MakespanError, UsageError
 from makespan.envs.jobshop.instance import JobShopInstance
 
 
@@ -49,6 +50,19 @@ CONSTRUCTIONS: Mapping[str, str] = {"pilot": "nondelay/pilot", "construction": "
 START_MODES = (*RULES, *CONSTRUCTIONS)
 
 
+def check_start(start: str) -> None:
+    """Raise UsageError unless :func:`first_schedule` can make one of these."""
+    if start in START_MODES:
+        return
+    try:
+        _solver(start)
+    except MakespanError as error:
+        raise UsageError(
+            f"start: found {start!r}, expected {', '.join(START_MODES)}, or a policy or solver of "
+            f"the job shop: {error}"
+        ) from None
+
+
 @lru_cache(maxsize=1024)
 def first_schedule(instance: JobShopInstance, start: str) -> NDArray[np.int32]:
     """(operations,) the operations in the order of their start in the first schedule.
@@ -60,14 +74,17 @@ def first_schedule(instance: JobShopInstance, start: str) -> NDArray[np.int32]:
 
     Raises:
         UnknownNameError, UsageError: for a wrong specification.
+        KeyboardInterrupt: also when a solver that Ctrl-C has ended returned its best so far.
     """
     if start in RULES:
         return _construct(instance, RULES[start](instance))
     from makespan.baselines.jobshop.schedules import starts_and_alternatives
 
     rng = np.random.default_rng(int(instance.content_hash()[:16], 16))
-    solution = _solver(CONSTRUCTIONS.get(start, start)).solve(instance, None, rng).solution
-    starts, _ = starts_and_alternatives(instance, solution)
+    result = _solver(CONSTRUCTIONS.get(start, start)).solve(instance, None, rng)
+    if result.details.get("interrupted"):
+        raise KeyboardInterrupt
+    starts, _ = starts_and_alternatives(instance, result.solution)
     return np.lexsort((starts + instance.durations, starts)).astype(np.int32)
 
 

@@ -101,24 +101,3 @@ def _best_known() -> MappingProxyType[str, BestKnown]:
                 source=row["source"],
             )
     return MappingProxyType(table)
-
-
-def gap(objective: float, known: BestKnown) -> float:
-    """How far ``objective`` is above the best known upper bound, in percent of it."""
-    return 100 * (objective / known.upper_bound - 1)
-
-
-def gap_text(objective: float, known: BestKnown) -> str:
-    """The gap as a phrase that says to which bound and of which date.
-
-    Like ``"10.4 % above the best known 2005 (lower bound 1926; ScheduleOpt/..., 2026-08-19)"``.
-    """
-    if known.closed:
-        reference = f"the optimum {known.upper_bound:g}"
-        origin = f"{known.source}, {known.as_of}"
-    else:
-        reference = f"the best known {known.upper_bound:g}"
-        origin = f"lower bound {known.lower_bound:g}; {known.source}, {known.as_of}"
-    percent = gap(objective, known)
-    side = "above" if percent >= 0 else "below"
-    return f"{abs(percent):.1f} % {side} {reference} ({origin})"

@@ -341,13 +341,6 @@ def estimate_insertion(graph, u, duration, before, after):
 
 
 @njit(cache=True, error_model="numpy")
-def apply_move(graph, u, v):
-    """Make move (u, v); returns the new makespan, or -1 as :func:`reinsert` does."""
-    before, after = neighbours_after_move(graph, u, v)
-    return reinsert(graph, u, graph.machine[u], graph.duration[u], before, after)
-
-
-@njit(cache=True, error_model="numpy")
 def reinsert(graph, u, machine, duration, before, after):
     """Take u out, put it between two operations, and bring order, heads and tails up to date.
 

@@ -32,11 +32,14 @@ from makespan.envs.core.files import (
     write_all,
     write_atomically,
 )
-from makespan.envs.jobshop.instance import MAX_MACHINES, MAX_TOTAL_DURATION, JobShopInstance
+from makespan.envs.jobshop.instance import (
+    MAX_COUNT,
+    MAX_MACHINES,
+    MAX_TOTAL_DURATION,
+    JobShopInstance,
+)
 from makespan.envs.jobshop.solution import JobShopSolution
 
-#: Largest number of jobs, and of operations of a job, that a header may announce.
-MAX_COUNT = 2**20
 INTEGER = re.compile(r"[+-]?[0-9]{1,18}")  # more digits are out of every range
 
 
@@ -97,8 +100,21 @@ def detect_format(text: str, suffix: str = "") -> str:
     lines = [line.split() for line in re.split(r"[\r\n]+", text) if line.strip()]
     if any(len(line) == 1 and _is_heading(line, "times") for line in lines):
         return "taillard"
-    header = next((line for line in lines if not line[0].startswith("#")), [])
-    return "fjsplib" if len(header) == 3 else "standard"
+    rows = [line for line in lines if not (line[0][0] == "#" or line[0][0].isalpha())]
+    return "fjsplib" if _is_fjsplib(rows) else "standard"
+
+
+def _is_fjsplib(rows: list[list[str]]) -> bool:
+    """Whether the header has a mean number of alternatives, or else the first job offers some."""
+    if len(rows) < 2 or len(rows[0]) != 2:
+        return bool(rows) and len(rows[0]) == 3
+    header, job = (_Line(number, words) for number, words in enumerate(rows[:2], start=1))
+    try:
+        _, machines = _parse_size(header)
+        _parse_fjsplib_job(job, 0, machines)
+    except InstanceError:
+        return False
+    return len(job.words) != 2 * machines
 
 
 def write_solution(instance: JobShopInstance, solution: JobShopSolution, stem: Path) -> list[Path]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from makespan.envs.core.errors import UnknownNameError, UsageError
 from makespan.envs.core.ranges import Range, check_range, draw, ends, grown
 from makespan.envs.jobshop.instance import (
+    MAX_COUNT,
     MAX_MACHINES,
     MAX_TOTAL_DURATION,
     JobShopInstance,
@@ -27,9 +28,6 @@ from makespan.envs.jobshop.instance import (
     rectangular_offsets,
 )
 from makespan.envs.jobshop.taillard_seeds import TAILLARD_SEEDS
-
-#: Largest number of jobs, and of operations of a job; far beyond what fits in memory as a product.
-MAX_COUNT = 2**20
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class JobShopGenerator:
 
     jobs: Range
     machines: Range
-    durations: tuple[int, int] = (1, 99)
+    durations: Range = (1, 99)
 
     def __post_init__(self) -> None:
         check_range("jobs", self.jobs, 1, MAX_COUNT)
@@ -73,7 +71,7 @@ class JobShopGenerator:
     def sample(self, rng: np.random.Generator) -> JobShopInstance:
         """A fresh instance; the same generator state gives the same instance."""
         jobs, machines = draw(rng, self.jobs), draw(rng, self.machines)
-        low, high = self.durations
+        low, high = ends(self.durations)
         job_offsets, alternative_offsets = rectangular_offsets(jobs, machines)
         return JobShopInstance(
             name=f"{jobs}x{machines}",
@@ -113,7 +111,7 @@ class FlexibleJobShopGenerator:
     machines: Range
     operations: Range | None = None
     alternatives: Range | None = None
-    durations: tuple[int, int] = (1, 20)
+    durations: Range = (1, 20)
     variation: float | None = 0.2
 
     def __post_init__(self) -> None:
@@ -169,7 +167,7 @@ class FlexibleJobShopGenerator:
         self, rng: np.random.Generator, operations: int, operation: NDArray[np.int64]
     ) -> NDArray[np.int64]:
         """(alternatives,) durations, given the operation of each alternative."""
-        low, high = self.durations
+        low, high = ends(self.durations)
         if self.variation is None:
             return rng.integers(low, high + 1, size=len(operation))
         mean = rng.integers(low, high + 1, size=operations)

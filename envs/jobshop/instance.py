@@ -6,7 +6,6 @@ offers several alternatives (machine, duration); the classical job shop is the c
 Source of the definitions: Pinedo, Scheduling: Theory, Algorithms, and Systems, chapter 7.
 """
 
-import operator
 import reprlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -18,12 +17,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from makespan.envs.core.errors import InstanceError
-from makespan.envs.core.instance import Instance
+from makespan.envs.core.instance import Instance, integer
 
 #: Largest total of durations (time units): kernels count time in 32-bit integers.
 MAX_TOTAL_DURATION = 2**30
 #: Largest number of machines: everybody keeps arrays of that length.
 MAX_MACHINES = 2**20
+#: Largest number of jobs, and of operations of a job, that a file may announce or a generator draw;
+#: far beyond what fits in memory as a product.
+MAX_COUNT = 2**20
 
 
 class Sizes(NamedTuple):
@@ -65,7 +67,7 @@ class JobShopInstance(Instance):
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
             raise InstanceError(f"name: found {reprlib.repr(self.name)}, expected text")
-        count = _integer(self.num_machines, "num_machines", 1, MAX_MACHINES)
+        count = integer(self.num_machines, "num_machines", 1, MAX_MACHINES)
         object.__setattr__(self, "num_machines", count)
         for field, dtype in (
             ("job_offsets", np.int32),
@@ -73,7 +75,7 @@ class JobShopInstance(Instance):
             ("machines", np.int32),
             ("durations", np.int64),
         ):
-            object.__setattr__(self, field, _integers(getattr(self, field), field, dtype))
+            object.__setattr__(self, field, integers(getattr(self, field), field, dtype))
         super().__post_init__()
 
     @classmethod
@@ -95,8 +97,8 @@ class JobShopInstance(Instance):
             InstanceError: naming the job and operation at fault.
         """
         jobs = [
-            _list(route, f"job {job}", "operations")
-            for job, route in enumerate(_list(routes, "routes", "jobs"))
+            listed(route, f"job {job}", "operations")
+            for job, route in enumerate(listed(routes, "routes", "jobs"))
         ]
         return cls._from_alternatives(_each_operation(jobs, _pairs), num_machines, name)
 
@@ -126,7 +128,7 @@ class JobShopInstance(Instance):
         if not machine_matrix.size:
             raise InstanceError(f"machines: found the shape {machine_matrix.shape}, expected no 0")
         job_offsets, alternative_offsets = rectangular_offsets(*machine_matrix.shape)
-        flat = _integers(machine_matrix.ravel(), "machines", np.int32)
+        flat = integers(machine_matrix.ravel(), "machines", np.int32)
         return cls(
             name=name,
             num_machines=int(flat.max()) + 1,
@@ -143,7 +145,7 @@ class JobShopInstance(Instance):
         """Build from ``jobs[job][operation][alternative] = (machine, duration)``."""
         limit = MAX_MACHINES
         if num_machines is not None:
-            limit = _integer(num_machines, "number of machines", 1, MAX_MACHINES)
+            limit = integer(num_machines, "number of machines", 1, MAX_MACHINES)
         job_offsets, alternative_offsets = [0], [0]
         machines: list[int] = []
         durations: list[int] = []
@@ -155,10 +157,8 @@ class JobShopInstance(Instance):
                 if not alternatives:
                     raise InstanceError(f"{where}: found no alternative, expected at least 1")
                 for machine, duration in alternatives:
-                    machines.append(_integer(machine, f"{where}: machine", 0, limit - 1))
-                    durations.append(
-                        _integer(duration, f"{where}: duration", 0, MAX_TOTAL_DURATION)
-                    )
+                    machines.append(integer(machine, f"{where}: machine", 0, limit - 1))
+                    durations.append(integer(duration, f"{where}: duration", 0, MAX_TOTAL_DURATION))
                 alternative_offsets.append(len(machines))
             job_offsets.append(len(alternative_offsets) - 1)
         return cls(
@@ -255,11 +255,11 @@ class JobShopInstance(Instance):
         cls.check_header(data)
         _check_fields(data, "instance", {"machines", "jobs"}, {"kind", "version", "name"})
         jobs = [
-            _list(operations, f"job {job}", "operations")
-            for job, operations in enumerate(_list(data["jobs"], "field 'jobs'", "jobs"))
+            listed(operations, f"job {job}", "operations")
+            for job, operations in enumerate(listed(data["jobs"], "field 'jobs'", "jobs"))
         ]
         alternatives = _each_operation(jobs, _pairs_from_objects)
-        count = _integer(data["machines"], "field 'machines'", 1, MAX_MACHINES)
+        count = integer(data["machines"], "field 'machines'", 1, MAX_MACHINES)
         return cls._from_alternatives(alternatives, count, data.get("name", cls.kind))
 
     def check(self) -> None:
@@ -342,19 +342,6 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
-def _integer(value: Any, what: str, low: int, high: int) -> int:
-    """``value`` as an integer of the range; raises InstanceError."""
-    try:
-        number = None if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or not low <= number <= high:
-        raise InstanceError(
-            f"{what}: found {reprlib.repr(value)}, expected an integer from {low} to {high}"
-        )
-    return number
-
-
 def _array(values: ArrayLike, field: str) -> NDArray[Any]:
     """``values`` as an array of integers of some type; raises InstanceError."""
     try:
@@ -371,7 +358,7 @@ def _array(values: ArrayLike, field: str) -> NDArray[Any]:
     return array
 
 
-def _integers(values: ArrayLike, field: str, dtype: type[np.signedinteger[Any]]) -> NDArray[Any]:
+def integers(values: ArrayLike, field: str, dtype: type[np.signedinteger[Any]]) -> NDArray[Any]:
     """``values`` as a vector of ``dtype``; raises InstanceError when that would change a value."""
     if isinstance(values, np.ndarray) and values.dtype == dtype and values.ndim == 1:
         return values
@@ -387,7 +374,7 @@ def _integers(values: ArrayLike, field: str, dtype: type[np.signedinteger[Any]])
     return array.astype(dtype)
 
 
-def _list(value: Any, where: str, items: str) -> list[Any]:
+def listed(value: Any, where: str, items: str) -> list[Any]:
     """``value`` as a list of ``items``; text and objects are none."""
     if isinstance(value, str | bytes | dict) or not isinstance(value, Iterable):
         raise InstanceError(f"{where}: found {reprlib.repr(value)}, expected a list of {items}")
@@ -406,10 +393,10 @@ def _each_operation(
 
 def _pairs(operation: Any, where: str) -> list[tuple[Any, Any]]:
     """The (machine, duration) pairs of an operation given as a pair or as a list of pairs."""
-    items = _list(operation, where, "(machine, duration)")
+    items = listed(operation, where, "(machine, duration)")
     if items and not isinstance(items[0], Iterable):
         items = [items]
-    pairs = [tuple(_list(item, where, "machine and duration")) for item in items]
+    pairs = [tuple(listed(item, where, "machine and duration")) for item in items]
     for pair in pairs:
         if len(pair) != 2:
             raise InstanceError(

@@ -62,7 +62,7 @@ NODE_FEATURES = (
     "choice",  # alternatives / machines
 )
 NODE_STATE_FEATURES = (
-    "done",  # share of the node's work that is scheduled
+    "done",  # operation: 1 once scheduled; job: share of its operations; machine: of its work
     "ready",  # operation: its completion once scheduled; job, machine: free from / initial bound
     "work_left",  # unscheduled work / initial bound
 )

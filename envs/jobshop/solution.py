@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from operator import attrgetter
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,9 +19,6 @@ from numpy.typing import ArrayLike, NDArray
 from makespan.envs.core.columns import ColumnSchedule, column, malformed
 from makespan.envs.core.errors import InvalidSolutionError
 from makespan.envs.jobshop.instance import JobShopInstance
-
-if TYPE_CHECKING:
-    pass
 
 
 class Row(NamedTuple):

@@ -10,6 +10,7 @@ import pytest
 from makespan.baselines.evaluation import Evaluation, Plan
 from makespan.baselines.jobshop import anytime
 from makespan.baselines.jobshop.anytime import Anytime
+from makespan.baselines.jobshop.tabu import TabuSearch
 from makespan.baselines.runner import InterruptedSolve, Workbench, registered_family
 from makespan.envs.core.errors import UsageError
 from makespan.envs.jobshop.examples import FT06
@@ -39,6 +40,35 @@ def test_stages_hand_their_schedule_on() -> None:
         assert makespans[-1] == result.solution.makespan
         names = [name for name, _, _ in result.details["stages"]]
         assert names == ["rule", "policy", "tabu", "polishing"][: len(names)]
+
+
+@pytest.mark.parametrize("shop", [FT06, FLEXIBLE], ids=["classical", "flexible"])
+def test_the_policy_plays(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Greedily, then sampled, up to the most samples of a batch."""
+    played: list[int] = []
+
+    def rollout(problem: Any, instances: Any, policy: Any, rng: Any) -> list[Any]:
+        played.append(len(instances))
+        return []
+
+    found = search(shop)
+    monkeypatch.setattr(anytime, "rollout", rollout)
+    found._policy()
+    assert played == [1, 2, 4, 8, 16, 32, 64]
+
+
+def test_ctrl_c_in_a_stage_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    solve = TabuSearch.solve
+
+    def interrupted(self: Any, *arguments: Any) -> Any:
+        result = solve(self, *arguments)
+        result.details["interrupted"] = True
+        return result
+
+    monkeypatch.setattr(TabuSearch, "solve", interrupted)
+    result = Anytime(workers=1).solve(FT06, 60.0, np.random.default_rng(0))
+    assert result.details["interrupted"]
+    assert [name for name, _, _ in result.details["stages"]] == ["rule"]
 
 
 def test_a_neighbourhood_of_everything_proves_the_optimum() -> None:

@@ -1,8 +1,5 @@
 """Tabu search against CP-SAT, and what it promises about limits, seeds and interruption."""
 
-import os
-import signal
-import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +18,7 @@ from makespan.envs.jobshop.examples import FT06, FT06_OPTIMUM
 from makespan.envs.jobshop.generator import FlexibleJobShopGenerator, taillard_instance
 from makespan.envs.jobshop.instance import JobShopInstance
 from makespan.envs.jobshop.solution import JobShopSolution
+from makespan.tests.interrupt import ctrl_c_after
 
 
 def solve(instance: JobShopInstance, seed: int = 0, **options: Any) -> Result[JobShopSolution]:
@@ -136,18 +134,35 @@ def test_a_proven_optimum_ends_the_search():
 
 @dataclass(frozen=True)
 class Given:
-    """A solver that knows a schedule."""
+    """A solver that knows a schedule, and how long it may take."""
 
     solution: JobShopSolution
     name: str = "given"
+    interrupted: bool = False
+    limit: float | None = None
 
     def solve(self, instance: Any, time_limit_s: float | None, rng: Any) -> Result[JobShopSolution]:
-        return Result(self.solution, 0.0)
+        assert time_limit_s == self.limit
+        return Result(self.solution, 0.0, details={"interrupted": self.interrupted})
 
 
 def test_the_search_starts_from_a_given_schedule():
     result = solve(FT06, start=Given(FT06_OPTIMUM), max_moves=1)
     assert [makespan for _, makespan in result.details["improvements"]] == [55]
+
+
+@pytest.mark.parametrize(("limit", "share"), [(8.0, 4.0), (None, None)])
+def test_the_first_schedule_may_take_half_of_the_time(limit: float | None, share: float | None):
+    given = Given(FT06_OPTIMUM, limit=share)
+    result = solve(FT06, start=given, max_moves=1, time_limit_s=limit)
+    assert result.solution.makespan == 55
+
+
+def test_ctrl_c_in_the_first_schedule_ends_the_search():
+    late = JobShopSolution.from_operations(FT06, FT06.machines, 10 * np.arange(36))
+    result = solve(FT06, start=Given(late, interrupted=True))
+    assert result.details["interrupted"]
+    assert result.details["moves"] == 0
 
 
 def test_a_given_start_may_be_better_packed():
@@ -159,9 +174,8 @@ def test_a_given_start_may_be_better_packed():
 def test_ctrl_c_returns_the_best_schedule_so_far():
     instance = taillard_instance("ta21")
     solve(instance, max_moves=1)  # compile before the timer runs
-    timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    result = solve(instance, max_moves=None, time_limit_s=60)
+    with ctrl_c_after(1.0):
+        result = solve(instance, max_moves=None, time_limit_s=60)
     assert result.details["interrupted"]
     assert result.seconds < 30
 

@@ -1,6 +1,8 @@
 """Blocking instances: JSON, files, generators, suites, solutions, clear errors."""
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from makespan.envs.core.errors import (
 )
 from makespan.tests.blocking_reference import instances
 
+DOCS = Path(__file__).parents[3] / "docs"
 SWAPPED = BlockingSolution.from_starts(CROSSING, [0, 3, 0, 3])
 
 
@@ -42,14 +45,26 @@ def test_files(tmp_path: Path) -> None:
     assert read_instance(shop).swap
 
 
+def test_the_example_of_the_documentation_is_read(tmp_path: Path) -> None:
+    text = (DOCS / "blocking.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    path = tmp_path / "example.json"
+    path.write_text(example)
+    expected = BlockingInstance.from_shop(CROSSING.shop, [[(2, 5)], []], name="small")
+    assert read_instance(path) == expected
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
+        ({"kind": "blocking-jobshop"}, "expected 'blocking-job-shop' or 'job-shop'"),
         ({"swap": 1}, "swap: found 1"),
         ({"on_down": "rest"}, "did you mean resume|did you mean restart"),
         ({"shutdowns": [[[1, 2], [2, 3]], []]}, "machine 0, shutdown 1: found 2 to 3"),
-        ({"shutdowns": [[[1, 2.5]], []]}, "expected .start, end. in integers"),
+        ({"shutdowns": [[[1, 2.5]], []]}, "machine 0: found 2.5, expected an integer"),
+        ({"shutdowns": [[], [[1, 2, 3]]]}, "machine 1: found .1, 2, 3., expected start and end"),
         ({"shutdowns": [[]]}, "found 1 lists, expected 2"),
+        ({"shutdowns": []}, "found 0 lists, expected 2"),
         ({"shutdowns": 7}, "found 7, expected a list"),
         ({"jobs": [[{"machine": 0, "duration": 0}]]}, "job 0, operation 0: duration: found 0"),
     ],
@@ -60,6 +75,28 @@ def test_mistakes_in_a_file_are_named(tmp_path: Path, changed: Any, message: str
     with pytest.raises(InstanceError, match=message) as error:
         read_instance(path)
     assert str(error.value).startswith(str(path))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"down_offsets": [0, 9, 1]}, "down_offsets: found .0, 9, 1., expected numbers that rise"),
+        ({"down_offsets": [1, 1, 1]}, "down_offsets: found .1, 1, 1., expected numbers that rise"),
+        ({"down_offsets": [0, 1, 2]}, "from 0 to 1"),
+        ({"down_ends": [3, 4]}, "down_ends: found 2, expected 1"),
+        ({"down_starts": [1.5]}, "down_starts: found .1.5."),
+    ],
+)
+def test_mistakes_in_columns_are_named(changed: Any, message: str) -> None:
+    good = BlockingInstance.from_shop(CROSSING.shop, [[(1, 3)], []])
+    with pytest.raises(InstanceError, match=message):
+        replace(good, **changed)
+    assert replace(good, down_offsets=[0, 1, 1], down_starts=[1]) == good
+
+
+def test_shutdowns_are_not_rounded() -> None:
+    with pytest.raises(InstanceError, match=r"machine 0: found 3[.]7, expected an integer"):
+        BlockingInstance.from_shop(CROSSING.shop, [[(3.7, 5.9)], []])  # type: ignore[list-item]
 
 
 def test_generated_shutdowns() -> None:
@@ -124,6 +161,7 @@ def test_a_valid_schedule_and_what_is_wrong_with_others() -> None:
         (_changed(3, leave=8), "it is the last of its job"),
         (_changed(2, start=-1, end=1), "starts before time 0"),
         (_changed(3, operation=7), "operation 7: unknown"),
+        (_changed(3, operation=0), r"0: found 2 times, expected once\n .* 1: missing"),
         (BlockingSolution.from_starts(CROSSING, [0, 3, 0, 2]), "are there together"),
     ):
         with pytest.raises(InvalidSolutionError, match=message):

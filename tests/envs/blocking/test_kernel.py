@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from makespan.baselines.blocking.exact import CpSat
+from makespan.baselines.registry import make_solver
 from makespan.envs.blocking import kernel
 from makespan.envs.blocking.examples import CROSSING, CROSSING_WITHOUT_SWAP
-from makespan.envs.blocking.family import make_env
+from makespan.envs.blocking.family import make_env, make_family
 from makespan.envs.blocking.instance import BlockingInstance
 from makespan.envs.blocking.problem import BlockingProblem
 from makespan.envs.core.errors import InvalidSolutionError
@@ -68,8 +69,16 @@ def test_a_deadlock_ends_the_episode_as_badly_as_can_be() -> None:
     game.step(2)
     assert game.ended[0]
     assert game.metrics() == {"objective": 11, "lower_bound": 7, "deadlock": 1}
-    with pytest.raises(InvalidSolutionError, match="missing"):
-        game.problem.solution(game.state, 0).validate(CROSSING_WITHOUT_SWAP)
+    solution = game.problem.solution(game.state, 0)
+    assert solution.objective(CROSSING_WITHOUT_SWAP) == 11
+    with pytest.raises(InvalidSolutionError, match="ended in a deadlock"):
+        solution.validate(CROSSING_WITHOUT_SWAP)
+
+
+def test_sampling_takes_no_deadlock_for_the_best() -> None:
+    solver = make_solver(make_family(), "end/random:samples=16")
+    solution = solver.solve(CROSSING_WITHOUT_SWAP, None, np.random.default_rng(0)).solution
+    solution.validate(CROSSING_WITHOUT_SWAP)
 
 
 @pytest.mark.parametrize(("on_down", "makespan"), [("resume", 10), ("restart", 12), ("hold", 9)])
@@ -98,7 +107,7 @@ def test_the_kernel_does_what_the_definition_says(
     rng = np.random.default_rng(seed)
     game, shop = Game(instance, deadlock=deadlock), Shop(instance)
     while not game.ended[0]:
-        now = int(game.state.totals[0, 5])
+        now = int(game.state.totals[0, kernel.TIME])
         while shop.time < now:
             shop.tick()
         expected = shop.legal(safe=deadlock == "mask")
@@ -117,7 +126,7 @@ def test_the_kernel_does_what_the_definition_says(
     solution.validate(instance)
     assert solution == shop.solution()
     assert solution.makespan == game.metrics()["objective"] == shop.time
-    assert game.metrics()["objective"] <= game.state.totals[0, 12]
+    assert game.metrics()["objective"] <= game.state.totals[0, kernel.WORST]
 
 
 def _assert_stuck(shop: Shop) -> None:
@@ -175,12 +184,13 @@ def test_the_best_trial_of_several_rules_counts(instance: BlockingInstance) -> N
 
 
 @pytest.mark.parametrize("lookahead", ["dispatch", "varied"])
-def test_the_future_is_not_seen(lookahead: str) -> None:
-    """Until a shutdown begins, nothing tells of it."""
-    shop = CROSSING.shop
+@pytest.mark.parametrize(("swap", "deadlock"), [(True, "mask"), (False, "end")])
+def test_the_future_is_not_seen(lookahead: str, swap: bool, deadlock: str) -> None:
+    """Until a shutdown begins, nothing tells of it, not even a trial that ends in a deadlock."""
     views: list[Any] = []
     for down in ([(3, 9)], [(3, 4)]):
-        game = Game(BlockingInstance.from_shop(shop, [down, []]), lookahead=lookahead)
+        instance = BlockingInstance.from_shop(CROSSING.shop, [down, []], swap=swap)
+        game = Game(instance, lookahead=lookahead, deadlock=deadlock)
         game.step(1)
         views.append([array.copy() for array in game.observation])
     for one, other in zip(*views, strict=True):

@@ -1,6 +1,7 @@
 """Improvement of schedules: first schedules, moves, memory, and the end of episodes."""
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,15 +9,18 @@ import pytest
 
 from makespan.envs.core.errors import InstanceError, UsageError
 from makespan.envs.core.rollout import RolloutSolver
-from makespan.envs.improve import kernel
+from makespan.envs.core.solution import Result
+from makespan.envs.improve import kernel, start
 from makespan.envs.improve.family import make_env
 from makespan.envs.improve.kernel import CANDIDATE_FEATURES, MEMORY
 from makespan.envs.improve.problem import ImproveProblem
 from makespan.envs.improve.start import first_schedule
 from makespan.envs.jobshop import family as jobshop
-from makespan.envs.jobshop.examples import FT06, WAITING_PAYS
+from makespan.envs.jobshop import render
+from makespan.envs.jobshop.examples import FT06, FT06_OPTIMUM, WAITING_PAYS
 from makespan.envs.jobshop.generator import FlexibleJobShopGenerator, JobShopGenerator
 from makespan.envs.jobshop.instance import JobShopInstance
+from makespan.envs.jobshop.solution import JobShopSolution
 
 FEATURE = {name: index for index, name in enumerate(CANDIDATE_FEATURES)}
 
@@ -154,11 +158,14 @@ def test_the_past_is_remembered() -> None:
     assert seen > 50
 
 
-def test_tabu_forbids_to_undo_the_last_move_unless_nothing_else_is_left() -> None:
+@pytest.mark.parametrize("neighbourhood", ["n5", "n6"])
+def test_tabu_forbids_to_undo_the_last_move_unless_nothing_else_is_left(neighbourhood: str) -> None:
     rng = np.random.default_rng(0)
     forbidden = 0
     for seed in range(4):
-        game = Game(shop(seed, 3, 3), moves=60, tabu="last", start="random")
+        game = Game(
+            shop(seed, 3, 3), moves=60, tabu="last", start="random", neighbourhood=neighbourhood
+        )
         before = None
         while not game.ended[0]:
             count = int(game.totals[kernel.CANDIDATES])
@@ -169,6 +176,37 @@ def test_tabu_forbids_to_undo_the_last_move_unless_nothing_else_is_left() -> Non
             before = game.sequences()
             game.step(int(rng.choice(game.legal)))
     assert forbidden > 5
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """A solver that Ctrl-C has ended, with the best schedule so far."""
+
+    solution: JobShopSolution
+
+    def solve(self, *_: Any) -> Result[JobShopSolution]:
+        return Result(self.solution, 0.0, details={"interrupted": True})
+
+
+def test_ctrl_c_in_a_first_schedule_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(start, "_solver", lambda spec: Interrupted(FT06_OPTIMUM))
+    with pytest.raises(KeyboardInterrupt):
+        first_schedule(FT06, "any solver")
+
+
+def test_the_picture_has_room_for_a_schedule_longer_than_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: dict[str, Any] = {}
+    monkeypatch.setattr(render, "rgb_array", lambda columns, **given: drawn.update(given))
+    game = Game(shop(0), moves=60)
+    longest = game.totals[kernel.INITIAL]
+    for _ in range(20):
+        game.step(int(game.legal[-1]))
+        longest = max(longest, game.totals[kernel.MAKESPAN])
+        game.problem.render(game.state, 0)
+        assert drawn["horizon"] >= game.totals[kernel.MAKESPAN]
+    assert longest > game.totals[kernel.INITIAL]
 
 
 def test_an_episode_ends_at_the_bound() -> None:
@@ -202,6 +240,10 @@ def test_what_does_not_fit_is_refused() -> None:
         ImproveProblem.for_instances([flexible])
     with pytest.raises(UsageError, match="moves: found 'many'"):
         ImproveProblem.for_instances([FT06], moves="many")
+    with pytest.raises(
+        UsageError, match=r"start: found 'fdd', expected fdd-mwkr, .*unknown policy"
+    ):
+        ImproveProblem.for_instances([FT06], start="fdd")
     problem = ImproveProblem.for_instances([WAITING_PAYS])
     with pytest.raises(InstanceError, match="ft06: 6 jobs"):
         problem.load(problem.allocate(1), problem.spec.allocate(1), 0, FT06)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from makespan.envs.core.family import BestKnown
-from makespan.envs.jobshop.bounds import best_known, gap, gap_text, lower_bound
+from makespan.envs.jobshop.bounds import best_known, lower_bound
 from makespan.envs.jobshop.examples import FT06, WAITING_PAYS
 from makespan.envs.jobshop.instance import JobShopInstance
 from makespan.envs.jobshop.suites import load_instance
@@ -98,14 +98,3 @@ def test_known_bounds_have_a_date_and_a_source() -> None:
     assert mk10 is not None
     assert (mk10.lower_bound, mk10.upper_bound, mk10.closed) == (189, 193, False)
     assert best_known("my-own-instance") is None
-
-
-def test_the_gap_is_to_the_upper_bound_and_says_so() -> None:
-    known = BestKnown(1926, 2005, "2026-08-19", "an archive")
-    assert gap(2205.5, known) == pytest.approx(10.0)
-    assert gap_text(2205.5, known) == (
-        "10.0 % above the best known 2005 (lower bound 1926; an archive, 2026-08-19)"
-    )
-    assert gap_text(1995, known).startswith("0.5 % below the best known 2005")
-    closed = BestKnown(55, 55, "2026-08-19", "an archive")
-    assert gap_text(55, closed) == "0.0 % above the optimum 55 (an archive, 2026-08-19)"

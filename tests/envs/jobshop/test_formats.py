@@ -30,6 +30,8 @@ from makespan.envs.jobshop.generator import FlexibleJobShopGenerator, JobShopGen
 from makespan.envs.jobshop.instance import JobShopInstance
 from makespan.envs.jobshop.solution import JobShopSolution
 
+DOCS = Path(__file__).parents[3] / "docs"
+
 #: Two jobs on two machines, in each format.
 CLASSICAL = JobShopInstance.from_matrices([[0, 1], [1, 0]], [[3, 2], [4, 1]], "small")
 STANDARD = "# two jobs\n2 2\n 0 3  1 2\n 1 4  0 1\n"
@@ -224,12 +226,24 @@ def test_the_format_of_a_file_is_recognised(file: str, format: str, tmp_path: Pa
     assert read_instance(tmp_path / file) == instance
 
 
-def test_a_flexible_file_without_a_mean_needs_its_suffix_or_a_word(tmp_path: Path) -> None:
-    path = tmp_path / "small.txt"
-    path.write_text(FJSPLIB.replace("1.3", ""))
-    with pytest.raises(InstanceError):
-        read_instance(path)
-    assert read_instance(path, format="fjsplib") == FLEXIBLE
+@pytest.mark.parametrize(
+    ("text", "format"),
+    [
+        (f"Fisher and Thompson\n{STANDARD}", "standard"),  # three words are no header
+        (FJSPLIB.replace("1.3", ""), "fjsplib"),  # nor has every header a mean
+        ("2 2\n0 3 1\n1 4 0 1\n", "standard"),  # a broken job offers no alternatives
+        ("2 2\n", "standard"),
+        ("many\n", "standard"),
+    ],
+)
+def test_the_format_is_told_by_header_and_first_job(text: str, format: str) -> None:
+    assert detect_format(text) == format
+
+
+def test_the_example_of_the_documentation_is_read() -> None:
+    text = (DOCS / "jobshop.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    assert parse_instance(example, "json", "") == FLEXIBLE
 
 
 def test_the_name_is_that_of_the_file_unless_the_file_holds_one(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ from makespan.tests.jobshop_reference import (
 )
 
 every_decode = pytest.mark.parametrize("decode", DECODE_MODES)
-quick = settings(max_examples=40, deadline=None, derandomize=True)
+quick = settings(max_examples=40)
 
 
 def sample(generator: Any, count: int, seed: int = 0) -> list[JobShopInstance]:

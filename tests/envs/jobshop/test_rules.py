@@ -8,9 +8,10 @@ import pytest
 
 from makespan.baselines.jobshop.rules import RULES, RulePolicy
 from makespan.baselines.random import RandomPolicy
+from makespan.baselines.results import gap_percent
 from makespan.envs.core.errors import UnknownNameError, UsageError
 from makespan.envs.core.rollout import ScorePolicy, rollout
-from makespan.envs.jobshop.bounds import best_known, gap
+from makespan.envs.jobshop.bounds import best_known
 from makespan.envs.jobshop.examples import FT06
 from makespan.envs.jobshop.generator import FlexibleJobShopGenerator, JobShopGenerator
 from makespan.envs.jobshop.instance import JobShopInstance
@@ -77,7 +78,7 @@ def test_mean_gaps_on_taillard(decode: str, rule: str, expected: float) -> None:
     ):
         known = best_known(instance.name)
         assert known is not None
-        gaps.append(gap(makespan, known))
+        gaps.append(gap_percent(makespan, known.upper_bound))
     assert np.mean(gaps) == pytest.approx(expected, abs=0.06)
 
 
