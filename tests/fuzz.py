@@ -17,6 +17,7 @@ from makespan.envs.core.errors import (
     CheckpointError,
     InstanceError,
     InvalidSolutionError,
+    UnknownNameError,
     UsageError,
 )
 
@@ -221,7 +222,7 @@ def _checkpoint(folder: Path) -> Reader:
     return Reader(
         lambda path: load_policy(path, "jobshop", _spec),
         {"policy.safetensors": path.read_bytes()},
-        (CheckpointError, UsageError, KeyError),
+        (CheckpointError, UsageError, UnknownNameError),
     )
 
 

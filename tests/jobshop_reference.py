@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 from ortools.sat.python import cp_model
 
 from makespan.envs.jobshop.instance import JobShopInstance
-from makespan.envs.jobshop.kernel import ATC_DURATIONS
 from makespan.envs.jobshop.problem import JobShopProblem
 from makespan.envs.jobshop.solution import JobShopSolution, Row
+
+#: Mean durations of slack after which the apparent tardiness cost of an operation is 1/e.
+ATC_DURATIONS = 3.0
 
 
 def routes(instance: JobShopInstance) -> list[list[list[tuple[int, int]]]]:

@@ -119,10 +119,9 @@ class SchedulingEnv(gymnasium.Env[dict[str, NDArray[Any]], np.int64], Generic[In
             UsageError: for what is no instance of the problem.
             InstanceError: for an instance larger than the problem was made for.
         """
-        given: Any = reset_option(options, "instance")
-        kind = self.problem.instance_type()
-        if given is not None and not isinstance(given, kind):
-            raise UsageError(f"instance: found {reprlib.repr(given)}, expected a {kind.__name__}")
+        given = reset_option(options, "instance")
+        if given is not None:
+            self._check_kind(given)
         super().reset(seed=seed)
         instance = self.generator.sample(self.np_random) if given is None else given
         self.problem.load(self._state, self._observation, 0, instance)
@@ -131,6 +130,11 @@ class SchedulingEnv(gymnasium.Env[dict[str, NDArray[Any]], np.int64], Generic[In
         self._complete = False
         observation = self._copy()
         return observation, {"action_mask": self._mask.copy()}
+
+    def _check_kind(self, given: object) -> None:
+        kind = self.problem.instance_type()
+        if not isinstance(given, kind):
+            raise UsageError(f"instance: found {reprlib.repr(given)}, expected a {kind.__name__}")
 
     def step(
         self, action: Any

@@ -7,7 +7,6 @@ from makespan.baselines.registry import make_solver
 from makespan.envs import FAMILIES
 from makespan.tests.fuzz import SMALL
 
-
 #: Solvers of each family that record, besides the searches that wrap a policy.
 RECORDING = {
     "blocking": ("cp-sat",),
