@@ -410,7 +410,7 @@ def make_expert(family: Family, spec: str, problem: Problem[Any]) -> Policy:
         asked = made_with.keywords if isinstance(made_with, partial) else {}
         for option, value in asked.items():
             own = problem.options().get(option)
-            if own != value:
+            if str(own) != str(value):
                 raise UsageError(
                     f"imitate: {spec!r} decides under {option} {value}, this run has {own}: "
                     "expected the same"

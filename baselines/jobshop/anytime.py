@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from makespan.baselines.cpsat import CpSatOptions, cp_solver, run
 from makespan.baselines.jobshop import exact
 from makespan.baselines.jobshop.schedules import starts_and_alternatives
-from makespan.baselines.jobshop.tabu import TabuSearch
+from makespan.baselines.jobshop.tabu import TabuSearch, compile_kernels
 from makespan.baselines.limits import DEFAULT_TIME_LIMIT_S, time_limit
 from makespan.envs.core.observation import Observation
 from makespan.envs.core.problem import Problem
@@ -95,6 +95,7 @@ def _network(flexible: bool) -> ScorePolicy:
 
     from makespan.baselines.jobshop import POLICIES  # which knows of this module
 
+    compile_kernels()
     policy: ScorePolicy = POLICIES["pretrained-flexible" if flexible else "pretrained"]()
     problem = JobShopProblem.for_instances([WAITING_PAYS], **policy.requires)
     rollout(problem, [WAITING_PAYS], policy, np.random.default_rng(0))

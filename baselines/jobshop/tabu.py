@@ -92,7 +92,7 @@ class TabuSearch:
             The best schedule; ``details`` has the number of ``moves`` made and ``evaluated``, of
             ``runs``, ``improvements`` as (seconds, makespan), and whether it was ``interrupted``.
         """
-        _compile()
+        compile_kernels()
         default = DEFAULT_TIME_LIMIT_S if self.max_moves is None else math.inf
         limit = time_limit(self.time_limit_s, time_limit_s, default)
         search = _Search(self, instance, limit, rng)
@@ -297,6 +297,6 @@ class _Search:
 
 
 @cache
-def _compile() -> None:
+def compile_kernels() -> None:
     """Compile the kernels, once per process, so that no search's clock counts it."""
     _Search(TabuSearch(max_moves=3), WAITING_PAYS, math.inf, np.random.default_rng(0)).run()
