@@ -230,7 +230,7 @@ def _results(folder: Path) -> Reader:
     path = folder / "results.csv"
     ResultsFile(path, ("decode",))
     columns = path.read_text()
-    row = "a,ab12,3x2,spt,active,0,10,12,11,,,,9.1,lower bound,0.1,feasible,0.1,cpu,.05:13 .1:12\n"
+    row = "a,ab12,3x2,spt,active,0,10,,12,11,,,,9.1,lower bound,0.1,feasible,0.1,cpu,.05:13 .1:12\n"
     text = columns + row * 2
     return Reader(
         lambda path: ResultsFile(path, ("decode",)), {"results.csv": text.encode()}, (UsageError,)
