@@ -90,15 +90,20 @@ _DAG = (
     "etf",
 )
 _STREAM_RULES = ("least-work", "etf", "srpt")
+_ROUTING_RULES = (
+    *("round-robin", "jsq", "least-tokens", "max-capacity", "llumnix", "dynamo", "lmetric"),
+    *("marginal", "central-queue"),
+)
 _ROUTER = ("linear:weights=heterogeneous-memory", "pretrained")
 _MEMORY = ("pretrained", "msa", "hybrid", "local-search")
 _OFFSETS = ("pretrained", "greedy", "iterated-beam", "local-search")
 
 
 def _streams(suite: str, platform: str, note: str, rules: tuple[str, ...] | None = None) -> Entry:
-    """Streams on a platform, with the linear policy learnt for it."""
+    """Streams on a platform, with the linear policy learnt for it; all rules without ``rules``."""
     learnt = ("pretrained", f"linear:weights={platform}")
-    return Entry("soc", suite, (*learnt, "eager/etf", "eager/heft"), rules, note=note)
+    eager = ("eager/etf", "eager/heft") if rules is None else ()
+    return Entry("soc", suite, (*learnt, *eager), rules, note=note)
 
 
 SHORT = (
@@ -110,8 +115,20 @@ SHORT = (
     Entry("improve", "ta01-10", _IMPROVE, _MOVES, 2.0, note="Taillard 15x15, 500 moves"),
     Entry("dag", "layered-30", (*_DAG, "cp-sat"), time_limit_s=2.0, note="30 tasks"),
     _streams("ds3-cpu", "ds3-cpu", "CPU-only SoC, four loads", _STREAM_RULES),
-    Entry("routing", "heterogeneous", ("pretrained",), note="6 replicas of up to 3 kinds"),
-    Entry("routing", "heterogeneous-memory", _ROUTER, note="the same with little KV memory"),
+    Entry(
+        "routing",
+        "heterogeneous",
+        ("pretrained",),
+        _ROUTING_RULES,
+        note="6 replicas of up to 3 kinds",
+    ),
+    Entry(
+        "routing",
+        "heterogeneous-memory",
+        _ROUTER,
+        _ROUTING_RULES,
+        note="the same with little KV memory",
+    ),
     Entry("memory", "test-random", _MEMORY, time_limit_s=2.0, note="generated programs"),
     Entry("offsets", "generated", _OFFSETS, time_limit_s=1.0, note="generated, 150-300 buffers"),
 )

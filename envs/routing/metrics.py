@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from makespan.envs.routing.instance import RoutingInstance
-from makespan.envs.routing.replay import OUTPUT_WEIGHT, replay
-from makespan.envs.routing.solution import RoutingSolution
+from makespan.envs.routing.replay import OUTPUT_WEIGHT
+from makespan.envs.routing.solution import RoutingSolution, replayed
 
 
 def latency(instance: RoutingInstance, solution: RoutingSolution) -> NDArray[np.float64]:
@@ -43,8 +43,7 @@ def time_per_output_token(
 
 def token_gaps(instance: RoutingInstance, solution: RoutingSolution) -> NDArray[np.float64]:
     """Every time between two tokens of a response (TBT), in seconds; computed by replay."""
-    tokens = replay(instance, solution.decisions, solution.queue, detail=True).tokens
-    gaps = [np.diff(times) for times in tokens]
+    gaps = [np.diff(times) for times in replayed(instance, solution).tokens]
     return np.concatenate(gaps) if gaps else np.zeros(0)
 
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from makespan.envs.core.family import BestKnown
 from makespan.envs.core.gantt import DPI, INK, own_style, pixels_of, save
 from makespan.envs.routing.instance import ROLES, RoutingInstance
-from makespan.envs.routing.replay import Iteration, replay
-from makespan.envs.routing.solution import RoutingSolution
+from makespan.envs.routing.replay import Iteration
+from makespan.envs.routing.solution import RoutingSolution, replayed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,7 +44,7 @@ def draw(
         lower_bound: on the mean latency, for the title.
         best_known: not used: there are no published optima.
     """
-    outcome = replay(instance, solution.decisions, solution.queue, detail=True)
+    outcome = replayed(instance, solution)
     with own_style():
         figure, panels = _figure(instance.num_replicas)
         for r, axes in enumerate(panels):

@@ -9,6 +9,7 @@ them by :mod:`makespan.envs.routing.replay`, which shares no code with the kerne
 import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from makespan.envs.core.errors import InvalidSolutionError
 from makespan.envs.routing.instance import DECODE, PREFILL, RoutingInstance
-from makespan.envs.routing.replay import Decisions, replay
+from makespan.envs.routing.replay import Decisions, Outcome, replay
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -206,9 +207,15 @@ def _slack(times: NDArray[np.float64], instance: RoutingInstance) -> NDArray[np.
     return np.asarray(TOLERANCE * elapsed + ROUNDINGS * np.spacing(times))
 
 
+@lru_cache(maxsize=1)
+def replayed(instance: RoutingInstance, solution: RoutingSolution) -> Outcome:
+    """What follows from the decisions, in detail; validator and figures of merit ask in turn."""
+    return replay(instance, solution.decisions, solution.queue, detail=True)
+
+
 def _wrong_outcome(solution: RoutingSolution, instance: RoutingInstance) -> Iterator[str]:
     """Where what is stated differs from what follows from the decisions."""
-    expected = replay(instance, solution.decisions, solution.queue)
+    expected = replayed(instance, solution)
     for column in ("first_token", "end", "moved"):
         stated, computed = getattr(solution, column), getattr(expected, column)
         same = (np.abs(stated - computed) <= _slack(computed, instance)) | (
