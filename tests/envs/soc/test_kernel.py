@@ -105,33 +105,32 @@ def test_noise_is_hidden_until_it_happens() -> None:
     assert [row.end - row.start for row in run(instance, "etf")] == [8, 3, 2]
 
 
-def test_a_horizon_cuts_jobs_and_counts_them() -> None:
-    instance = stream(SMALL, [0, 10, 100], horizon=20)
-    assert instance.entering == 2
+def at_the_end(instance: StreamInstance) -> tuple[dict[str, Any], Any]:
+    """Figures and solution of the episode that always takes the first candidate but waiting."""
     problem = StreamProblem.for_instances([instance], "eager")
     state, observation = problem.allocate(1), problem.spec.allocate(1)
     rewards, terminated = np.zeros(1), np.zeros(1, dtype=np.bool_)
     problem.load(state, observation, 0, instance)
     while not terminated[0]:
         problem.step(state, observation, np.array([1]), rewards, terminated)
-    found = problem.metrics(state, 0)
+    return problem.metrics(state, 0), problem.solution(state, 0)
+
+
+def test_a_horizon_cuts_jobs_and_counts_them() -> None:
+    instance = stream(SMALL, [0, 10, 100], horizon=20)
+    assert instance.entering == 2
+    found, solution = at_the_end(instance)
     assert found["completed"] == found["censored"] == 1
     # the first job stays 4 + 9 + 2 on its processor, the second is cut after 10
-    assert found["objective"] == problem.solution(state, 0).objective(instance) == 12.5
+    assert found["objective"] == solution.objective(instance) == 12.5
     assert found["little_gap"] == 0
 
 
 def test_a_job_that_ends_at_the_horizon_is_complete() -> None:
     instance = stream(SMALL, [0], horizon=15)
-    problem = StreamProblem.for_instances([instance], "eager")
-    state, observation = problem.allocate(1), problem.spec.allocate(1)
-    rewards, terminated = np.zeros(1), np.zeros(1, dtype=np.bool_)
-    problem.load(state, observation, 0, instance)
-    while not terminated[0]:
-        problem.step(state, observation, np.array([1]), rewards, terminated)
-    found = problem.metrics(state, 0)
+    found, solution = at_the_end(instance)
     assert (found["completed"], found["censored"]) == (1, 0)
-    assert found["objective"] == problem.solution(state, 0).objective(instance) == 15
+    assert found["objective"] == solution.objective(instance) == 15
 
 
 def test_an_illegal_action_costs_the_same_in_a_row_that_held_a_larger_stream() -> None:
