@@ -14,7 +14,7 @@ from makespan.agents.trainer import Trainer, make_expert
 from makespan.envs.core.errors import UsageError
 from makespan.envs.core.rollout import Policy
 
-#: Policies and solvers that see what the future holds have this name in their family.
+#: The policy that sees what the future holds has this name in its family.
 CLAIRVOYANT = "clairvoyant"
 
 

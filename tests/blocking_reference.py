@@ -33,6 +33,7 @@ class Job:
         self.route = route
         self.begun = 0  # operations
         self.left = 0  # processing time of the operation it is at
+        self.ended = 0  # when that operation did
         self.machine: int | None = None
 
     @property
@@ -43,6 +44,11 @@ class Job:
     @property
     def wants(self) -> int | None:
         return self.route[self.begun][0] if self.begun < len(self.route) else None
+
+    @property
+    def work(self) -> int:
+        """Of the operations that have not begun."""
+        return sum(duration for _, duration in self.route[self.begun :])
 
 
 class Shop:
@@ -61,7 +67,10 @@ class Shop:
         ]
         self.time = 0
         self.starts: dict[tuple[int, int], int] = {}
+        loads = map(self.load, range(instance.num_machines))
+        self.initial_bound = self.bound = max(*loads, *(job.work for job in self.jobs))
         self.leave_finished()
+        self.raise_bound()
 
     def down(self, machine: int, time: int) -> bool:
         return any(start <= time < end for start, end in self.instance.shutdowns[machine])
@@ -146,6 +155,7 @@ class Shop:
             self.starts[self.jobs.index(one), one.begun] = self.time
             one.begun += 1
         self.leave_finished()
+        self.raise_bound()
 
     def tick(self) -> None:
         """One unit of processing, then the shutdowns that begin at its end."""
@@ -161,8 +171,127 @@ class Shop:
                 and self.down(job.machine, self.time + 1)
             ):
                 job.left = job.route[job.begun - 1][1]
+            if job.done:
+                job.ended = self.time + 1
         self.time += 1
         self.leave_finished()
+        self.raise_bound()
+
+    # what is known
+
+    def down_for(self, machine: int) -> int:
+        """Time until the machine is up."""
+        pairs = self.instance.shutdowns[machine]
+        return next((end - self.time for start, end in pairs if start <= self.time < end), 0)
+
+    def time_left(self, job: Job) -> int:
+        """Until the operation of the job ends, unless another shutdown comes."""
+        if job.done or job.machine is None:
+            return 0
+        return job.left + (0 if self.instance.on_down == "hold" else self.down_for(job.machine))
+
+    def free_in(self, machine: int) -> int:
+        """Time until the machine can be free."""
+        holder = self.holder(machine)
+        return max(self.down_for(machine), self.time_left(holder) if holder else 0)
+
+    def load(self, machine: int) -> int:
+        """Work that has not begun on the machine."""
+        ahead = (operation for job in self.jobs for operation in job.route[job.begun :])
+        return sum(duration for m, duration in ahead if m == machine)
+
+    def raise_bound(self) -> None:
+        left = [self.time_left(job) + job.work for job in self.jobs if job.wants is not None]
+        left += [self.time_left(job) for job in self.jobs if job.machine is not None]
+        loads = {machine: self.load(machine) for machine in range(self.instance.num_machines)}
+        left += [self.free_in(machine) + load for machine, load in loads.items() if load]
+        self.bound = max(self.bound, self.time + max(left, default=0))
+
+    def chain(self, machine: int | None, stop: int) -> tuple[int, bool]:
+        """Jobs that hold what the one before wants, and whether this comes around to ``stop``."""
+        length = 0
+        while machine is not None and machine != stop and length <= len(self.jobs):
+            holder = self.holder(machine)
+            if holder is None:
+                return length, False
+            length += 1
+            machine = None if holder.wants == machine else holder.wants
+        return length, machine == stop
+
+    def features(self, number: int) -> dict[str, float]:
+        """What the comments beside CANDIDATE_FEATURES say of a job with operations left."""
+        job, machines = self.jobs[number], self.instance.num_machines
+        wanted, duration = job.route[job.begun]
+        unit, scale = 1 / float(np.mean(self.instance.durations)), 1 / self.initial_bound
+        others = [other for other in self.jobs if other is not job]
+        inside = [other for other in others if other.machine is not None]
+        holder = self.holder(wanted)
+        held = holder is not None and holder is not job
+        followers = [one for one in inside if one.wants is not None and one.wants == job.machine]
+        found = {
+            "wait": 0,
+            "legal": number in self.legal(safe=True),
+            "duration": duration * unit,
+            "work_left": job.work * scale,
+            "operations_left": (len(job.route) - job.begun) / machines,
+            "job_slack": (self.bound - self.time - self.time_left(job) - job.work) * unit,
+            "progress": job.begun / len(job.route),
+            "outside": job.machine is None,
+            "processing": not job.done,
+            "time_left": self.time_left(job) * unit,
+            "waited": (self.time - job.ended) * unit if job.machine is not None and job.done else 0,
+            "held": held,
+            "held_for": self.time_left(holder) * unit if held and holder else 0,
+            "down": self.down_for(wanted) * unit,
+            "swap": held and number in self.legal(safe=True),
+            "machine_load": self.load(wanted) * scale,
+            "machine_slack": (self.bound - self.time - self.free_in(wanted) - self.load(wanted))
+            * unit,
+            "rivals": sum(one.wants == wanted for one in others) / 4,
+            "rivals_inside": sum(one.wants == wanted for one in inside) / 4,
+            "followers": len(followers) / 4,
+            "followers_waiting": sum(one.done for one in followers) / 4,
+            "last": job.begun + 1 == len(job.route),
+        }
+        following = dict.fromkeys(
+            ("next_duration", "next_held", "next_wait", "next_load", "next_rivals", "chain"), 0.0
+        )
+        following["circle"] = 0
+        if job.begun + 1 < len(job.route):
+            machine, length = job.route[job.begun + 1]
+            chain, circle = self.chain(machine, wanted)
+            following = {
+                "next_duration": length * unit,
+                "next_held": self.holder(machine) not in (None, job),
+                "next_wait": (self.free_in(machine) - self.time_left(job) - duration) * unit,
+                "next_load": self.load(machine) * scale,
+                "next_rivals": sum(one.wants == machine for one in inside) / 4,
+                "chain": chain / 4,
+                "circle": circle and machine != wanted,
+            }
+        return {**found, **following}
+
+    def whole(self) -> dict[str, float]:
+        """What the comments beside GLOBAL_FEATURES say."""
+        unit, machines = 1 / float(np.mean(self.instance.durations)), self.instance.num_machines
+        inside = [job for job in self.jobs if job.machine is not None]
+        unfinished = sum(job.machine is not None or job.wants is not None for job in self.jobs)
+        shutdowns = [start for pairs in self.instance.shutdowns for start, _ in pairs]
+        begun = sum(start <= self.time for start in shutdowns)
+        return {
+            "progress": len(self.starts) / self.instance.num_operations,
+            "bound_increase": self.bound / self.initial_bound - 1,
+            "horizon": (self.bound - self.time) * unit / 100,
+            "inside": len(inside) / machines,
+            "blocked": sum(job.done for job in inside) / machines,
+            "down": sum(self.down_for(machine) > 0 for machine in range(machines)) / machines,
+            "legal": len(self.legal(safe=True)) / unfinished,
+            "unfinished": unfinished / machines / 4,
+            "first_end": min((self.time_left(j) for j in self.jobs if not j.done), default=0)
+            * unit,
+            "swap": self.instance.swap,
+            "shutdowns": min(begun / machines / max(self.time * unit, 1), 1),
+        }
 
     def solution(self) -> BlockingSolution:
         return BlockingSolution.from_starts(

@@ -115,12 +115,74 @@ class Game:
             self.copies.append((option.start + 1, t - 1, demand))
         self.chosen.append(option)
 
-    def latency(self) -> int:
-        """With everything that is undecided in slow memory, stalls included."""
+    def features(self, option: Option) -> dict[str, float]:
+        """What is said beside some names of CANDIDATE_FEATURES, of a legal candidate."""
+        instance, access = self.instance, len(self.chosen)
+        t, buffer = int(instance.instructions[access]), int(instance.buffers[access])
+        write, size = bool(instance.writes[access]), int(instance.pieces[buffer])
+        elapsed = np.concatenate([[0], np.cumsum(instance.slow_latencies)])
+        unit = instance.num_instructions / max(instance.all_slow, 1)
+        before, following = int(instance.previous[access]), int(instance.next[access])
+        since = int(instance.instructions[before]) + 1 if before >= 0 else 0
+        then = int(instance.instructions[following]) if following >= 0 else t
+        copy_time = int(instance.copy_times[buffer])
+        others = np.ones(instance.num_accesses, dtype=np.bool_)
+        last = others.copy()
+        others[access] = False
+        only_copy = option.action == NO_COPY and (write or not self.in_slow(access))
+        copied_again = following >= 0 and not instance.writes[following] and not only_copy
+        return {
+            "drop": option.action == DROP,
+            "no_copy": option.action == NO_COPY,
+            "copy": option.action == COPY,
+            "legal": True,
+            "write": write,
+            "size": size / instance.capacity if instance.capacity else 0,
+            "gain": (self.latency() - self.latency(option)) * unit,
+            "stall": option.stall * unit,
+            "last_gain": float(instance.latencies(others)[t] - instance.latencies(last)[t]) * unit,
+            "next_distance": float(elapsed[then] - elapsed[t]) * unit,
+            "recopy_demand": copied_again * copy_time * unit,
+            "recopy_supply": copied_again * float(elapsed[then] - elapsed[t + 1]) * unit,
+            "window": max(t - option.first, 0) / 16 if option.action != DROP else 0,
+            "supply_slack": (float(elapsed[t] - elapsed[since]) - copy_time) * unit,
+            "offset": option.offset / instance.capacity if option.action != DROP else 0,
+            "accesses_left": float((instance.buffers[access:] == buffer).sum()) / 8,
+            "only_copy": only_copy,
+        }
+
+    def whole(self) -> dict[str, float]:
+        """The same of GLOBAL_FEATURES."""
+        instance, access = self.instance, len(self.chosen)
+        t = int(instance.instructions[access])
+        buffer = int(instance.buffers[access])
+        unit = instance.num_instructions / max(instance.all_slow, 1)
+        decided = [option.action != DROP for option in self.chosen]
+        own = [i for i in range(instance.num_accesses) if instance.instructions[i] == t]
+        times = (instance.slow_times, instance.fast_times)
+        traffic = sum(int(times[i < access and decided[i]][i]) for i in own)
+        taken = len(self.occupied.get(t, set()))
+        moved = instance.evict_times[buffer] / max(instance.copy_times[buffer], 1)
+        return {
+            "progress": access / instance.num_accesses,
+            "latency": self.cost() / max(instance.all_slow, 1),
+            "bound": instance.all_fast / max(instance.all_slow, 1),
+            "taken": taken / instance.capacity if instance.capacity else 0,
+            "compute": int(instance.compute[t]) * unit,
+            "traffic": traffic * unit,
+            "copy_speed": float(moved),
+        }
+
+    def latency(self, *more: Option) -> int:
+        """With everything that is undecided in slow memory, stalls left out."""
+        chosen = [*self.chosen, *more]
         fast = np.zeros(self.instance.num_accesses, dtype=np.bool_)
-        fast[: len(self.chosen)] = [option.action != DROP for option in self.chosen]
-        stalls = sum(option.stall for option in self.chosen)
-        return int(self.instance.latencies(fast).sum()) + stalls
+        fast[: len(chosen)] = [option.action != DROP for option in chosen]
+        return int(self.instance.latencies(fast).sum())
+
+    def cost(self) -> int:
+        """The same with stalls."""
+        return self.latency() + sum(option.stall for option in self.chosen)
 
 
 class Episodes(NamedTuple):

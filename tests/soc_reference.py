@@ -34,6 +34,7 @@ class Task:
     processor: int | None = None
     arrival: int = 0  # of the data, once bound
     bound: int = 0  # in which order
+    expected_end: int = 0  # once bound
     start: int | None = None
     end: int | None = None
     ended: bool = False
@@ -75,6 +76,7 @@ class TickSimulation:
                     binds += 1
                     task.processor, task.bound = choice.processor, binds
                     task.arrival = self._arrival(task, choice.processor)
+                    task.expected_end = choice.end
                     self.expected_free[choice.processor] = choice.end
                     self.ready.remove(task)
                 self._start_tasks()

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from makespan.baselines.routing.exact import BruteForce, Clairvoyant
+from makespan.baselines.routing.clairvoyant import Clairvoyant
+from makespan.baselines.routing.exact import BruteForce, TrueLengths
 from makespan.baselines.routing.linear import LinearPolicy
 from makespan.baselines.routing.rules import RULES, RandomChoices, RulePolicy
 from makespan.envs.core.observation import ObservationSpec
@@ -29,10 +30,11 @@ POLICIES: Mapping[str, Callable[..., Any]] = {
     **{rule: partial(RulePolicy, rule) for rule in RULES},
     "random": partial(RandomChoices, 1),
     "power-of-two": partial(RandomChoices, 2),
+    "clairvoyant": Clairvoyant,
     "linear": LinearPolicy,
     "pretrained": _trained,
 }
 SOLVERS: Mapping[str, Callable[..., Any]] = {
     "brute-force": BruteForce,
-    "clairvoyant": Clairvoyant,
+    "true-lengths": TrueLengths,
 }

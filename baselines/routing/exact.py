@@ -1,4 +1,4 @@
-"""Clairvoyant references: all ways of routing a few requests, rules that know true lengths."""
+"""References: all ways of routing a few requests, rules that know the true response lengths."""
 
 import dataclasses
 import time
@@ -81,7 +81,7 @@ def _play(
 
 
 @dataclass(frozen=True)
-class Clairvoyant:
+class TrueLengths:
     """A rule for which the true response lengths are the predictions.
 
     This is less than what perfect foresight would be worth: from eight ninths of a response on, the
@@ -95,7 +95,7 @@ class Clairvoyant:
 
     rule: str = "marginal"
     queue: str = "fcfs"
-    name: str = "clairvoyant"
+    name: str = "true-lengths"
 
     def __post_init__(self) -> None:
         if self.rule not in RULES:

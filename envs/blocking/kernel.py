@@ -84,7 +84,7 @@ CANDIDATE_FEATURES = (
     "duration",
     "work_left",  # of the job, this operation included / initial bound
     "operations_left",  # / machines
-    "job_slack",  # bound - now - work left of the job
+    "job_slack",  # bound - time at which it can go on - work left of the job
     "progress",  # share of the job's operations that have begun
     "outside",  # 1 for a job that has not entered the shop
     "processing",  # 1 while its operation has not ended
@@ -102,10 +102,12 @@ CANDIDATE_FEATURES = (
     "followers_waiting",  # those that are done where they are / 4
     "next_duration",  # of the operation after this one
     "next_held",  # 1 when its machine is held by another job
-    "next_wait",  # time between the end here and the end of that job's operation
+    "next_wait",  # from the end here until that machine can be free; negative if it is before
     "next_load",  # work that has not begun on the next machine / initial bound
     "next_rivals",  # jobs in the shop that want the next machine next / 4
-    "chain",  # jobs one after the other that hold what the one before wants, from next machine / 4
+    # jobs one after the other that hold what the one before wants, from the next machine on / 4;
+    # of a circle without the wanted machine one more than there are jobs
+    "chain",
     "circle",  # 1 when that chain comes back to the wanted machine
     "last",  # 1 for the last operation of the job
 )

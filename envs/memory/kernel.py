@@ -133,7 +133,7 @@ CANDIDATE_FEATURES = (
     "lost_size",
     "lost_nearest",  # 1 / (1 + instructions to the nearest use of what would be lost)
     "window",  # instructions that the place is taken back in time / 16
-    "supply_slack",  # left between the access before and this one, minus the copy's time
+    "supply_slack",  # time since the access before, all in slow memory, minus the copy's
     "offset",
     "advantage",  # net_gain + keep_value - lost_worth
     "accesses_left",  # of the buffer / 8
@@ -157,7 +157,7 @@ GLOBAL_FEATURES = (
     "price",  # of the capacity at this instruction
     "next_price",  # mean over the next 16 instructions
     "mean_price",  # over the program
-    "copy_speed",  # time of slow accesses / time of copying the same bytes
+    "copy_speed",  # time of moving the buffer to slow memory / time of a copy from there
 )
 
 

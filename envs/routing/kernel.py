@@ -79,7 +79,7 @@ ROUTER, REQUEST, REPLICA = range(3)
 NODE_TYPES = ("router", "request", "replica")
 EDGE_TYPES = ("routes", "candidate")
 NODE_FEATURES = (
-    "decode_speed",  # fleet mean iteration time of 32 decodes over the replica's
+    "decode_speed",  # fleet mean iteration time of 32 decodes after 512 tokens over the replica's
     "prefill_speed",  # the same for a full budget of prompt
     "kv_capacity",  # over the fleet mean
     "batch",  # largest, / 128

@@ -95,13 +95,13 @@ CANDIDATE_FEATURES = (
     "unlocks",  # consumers that wait for this task only, / 4
     "siblings",  # other ready tasks of the job / 4
     "idle",  # idle processors of the cluster / processors of it
-    "next_free",  # earliest other processor of the cluster
+    "next_free",  # second earliest processor of the cluster, if there are two
     "demand",  # work of ready tasks that are fastest on the cluster, per processor
     "rivals",  # such other tasks - idle processors, / 4
     "coming",  # the same of tasks that running ones unlock
     "rival_loss",  # most that such another task loses on its second cluster
     "own_loss",  # what this task loses on its second cluster
-    "fastest",  # 1 if no cluster is faster for the task
+    "fastest",  # 1 on the fastest cluster for the task, of equally fast ones on the first
     "fastest_wait",  # earliest end on the fastest cluster - end
     "etf",  # 1 if the list scheduler ETF would do this now
     "etf_gain",  # end of the task in its plan - end

@@ -1,11 +1,11 @@
-"""Brute force and clairvoyant references."""
+"""Brute force, and rules that know the true lengths."""
 
 import dataclasses
 
 import numpy as np
 import pytest
 
-from makespan.baselines.routing.exact import BLIND_QUEUES, BruteForce, Clairvoyant
+from makespan.baselines.routing.exact import BLIND_QUEUES, BruteForce, TrueLengths
 from makespan.baselines.routing.rules import RULES, RulePolicy
 from makespan.envs.core.errors import UnknownNameError, UsageError
 from makespan.envs.core.rollout import rollout
@@ -46,7 +46,7 @@ def test_knowing_the_lengths_is_the_rule_with_true_predictions(queue: str) -> No
         (float(0.01 * i), int(rng.integers(1, 90)), int(rng.integers(1, 90))) for i in range(40)
     ]
     instance = example("known", requests, replicas=3, predicted=[30] * 40)
-    solution = Clairvoyant(queue=queue).solve(instance, None, RNG).solution
+    solution = TrueLengths(queue=queue).solve(instance, None, RNG).solution
     solution.validate(instance)
     truth = dataclasses.replace(instance, predicted=instance.output)
     problem = RoutingProblem.for_instances([truth], queue)
@@ -56,6 +56,6 @@ def test_knowing_the_lengths_is_the_rule_with_true_predictions(queue: str) -> No
 
 def test_wrong_options_are_refused() -> None:
     with pytest.raises(UnknownNameError, match="did you mean lmetric"):
-        Clairvoyant(rule="lmetrik")
+        TrueLengths(rule="lmetrik")
     with pytest.raises(UsageError, match="does not use predictions"):
-        Clairvoyant(queue="sjf")
+        TrueLengths(queue="sjf")

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 
 from makespan.baselines.soc import POLICIES
-from makespan.baselines.soc.clairvoyant import LISTS
-from makespan.baselines.soc.linear import LinearPolicy
 from makespan.baselines.soc.rules import RULES, RulePolicy
 from makespan.envs.core.errors import UnknownNameError, UsageError
 from makespan.envs.core.rollout import Policy, rollout
@@ -123,15 +121,6 @@ def test_etf_bound_eagerly_beats_ds3s_met_by_far_at_high_load() -> None:
     etf = np.mean(play("etf", streams, "eager"))
     met = np.mean(play("ds3-met", streams, "eager", "all"))
     assert met > 2 * etf
-
-
-def test_the_clairvoyant_is_the_best_of_what_it_tries() -> None:
-    generator = StreamGenerator(("ds3-default", "toy"), jobs=(15, 15), load=(0.8, 0.8))
-    streams = [generator.sample(np.random.default_rng(seed)) for seed in range(6)]
-    tried = [POLICIES[rule]() for rule in LISTS]
-    tried += [LinearPolicy(weights) for weights in LinearPolicy.shipped]
-    best = np.min([play_policy(policy, streams, "late") for policy in tried], axis=0)
-    np.testing.assert_array_equal(play("clairvoyant", streams, "late"), best)
 
 
 def test_a_state_may_have_held_another_stream() -> None:

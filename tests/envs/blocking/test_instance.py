@@ -1,4 +1,4 @@
-"""Blocking instances: JSON, files, generators, suites, solutions, clear errors."""
+"""Blocking instances: JSON, files, generators, suites, clear errors."""
 
 import json
 import re
@@ -9,21 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from makespan.envs.blocking.examples import CROSSING, CROSSING_WITHOUT_SWAP
 from makespan.envs.blocking.formats import read_instance
 from makespan.envs.blocking.generator import BlockingGenerator
 from makespan.envs.blocking.instance import BlockingInstance
 from makespan.envs.blocking.render import draw
-from makespan.envs.blocking.solution import BlockingSolution, Row, processing_end
+from makespan.envs.blocking.solution import BlockingSolution, Row
 from makespan.envs.blocking.suites import load_instance
-from makespan.envs.core.errors import (
-    InstanceError,
-    InvalidSolutionError,
-    UnknownNameError,
-    UsageError,
-)
+from makespan.envs.core.errors import InstanceError, UnknownNameError, UsageError
 from makespan.tests.blocking_reference import instances
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -122,53 +116,6 @@ def test_benchmarks_by_name() -> None:
     assert one.size == "15x10"
     with pytest.raises(UnknownNameError, match="did you mean la21"):
         load_instance("la21-11")
-
-
-@given(
-    times=st.lists(st.integers(1, 60), max_size=8, unique=True).map(sorted),
-    duration=st.integers(1, 20),
-    mode=st.sampled_from(["resume", "restart", "hold"]),
-)
-def test_the_end_of_an_operation(times: list[int], duration: int, mode: str) -> None:
-    """Against a count of time units in which the machine is up."""
-    shutdowns = list(zip(times[::2], times[1::2], strict=False))
-    down = {t for start, end in shutdowns for t in range(start, end)}
-    done, time = 0, 0
-    while done < duration:
-        if mode == "hold" or time not in down:
-            done += 1
-        elif mode == "restart":
-            done = 0
-        time += 1
-    assert processing_end(shutdowns, mode, 0, duration) == time
-
-
-def _changed(index: int, **columns: int) -> BlockingSolution:
-    rows = list(SWAPPED.rows())
-    rows[index] = rows[index]._replace(**columns)
-    return BlockingSolution(*np.array(rows).T)
-
-
-def test_a_valid_schedule_and_what_is_wrong_with_others() -> None:
-    SWAPPED.validate(CROSSING)
-    assert BlockingSolution.from_dict(SWAPPED.to_dict()) == SWAPPED
-    with pytest.raises(InvalidSolutionError, match="jobs 0, 1 change places at 3"):
-        SWAPPED.validate(CROSSING_WITHOUT_SWAP)
-    for wrong, message in (
-        (_changed(0, end=2), "found end 2, expected 3"),
-        (_changed(1, machine=0), "found machine 0, expected 1"),
-        (_changed(0, leave=4), "expected to leave when"),
-        (_changed(3, leave=8), "it is the last of its job"),
-        (_changed(2, start=-1, end=1), "starts before time 0"),
-        (_changed(3, operation=7), "operation 7: unknown"),
-        (_changed(3, operation=0), r"0: found 2 times, expected once\n .* 1: missing"),
-        (BlockingSolution.from_starts(CROSSING, [0, 3, 0, 2]), "are there together"),
-    ):
-        with pytest.raises(InvalidSolutionError, match=message):
-            wrong.validate(CROSSING)
-    down = BlockingInstance.from_shop(CROSSING.shop, [[], [(0, 1)]])
-    with pytest.raises(InvalidSolutionError, match="enters machine 1, which is down from 0 to 1"):
-        SWAPPED.validate(down)
 
 
 def test_a_picture(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from makespan.envs.blocking.family import make_env, make_family
 from makespan.envs.blocking.instance import BlockingInstance
 from makespan.envs.blocking.problem import BlockingProblem
 from makespan.envs.core.errors import InvalidSolutionError
+from makespan.envs.core.observation import Observation
 from makespan.envs.jobshop.bounds import lower_bound
 from makespan.tests.blocking_reference import Shop, instances, optimum
 
@@ -113,6 +114,8 @@ def test_the_kernel_does_what_the_definition_says(
         expected = shop.legal(safe=deadlock == "mask")
         assert [action - 1 for action in game.legal if action] == expected
         assert (0 in game.legal) == shop.in_process
+        if deadlock == "mask":
+            assert_features(game.observation, shop)
         action = int(rng.choice(game.legal))
         if action:
             shop.enter(action - 1)
@@ -127,6 +130,23 @@ def test_the_kernel_does_what_the_definition_says(
     assert solution == shop.solution()
     assert solution.makespan == game.metrics()["objective"] == shop.time
     assert game.metrics()["objective"] <= game.state.totals[0, kernel.WORST]
+
+
+def assert_features(observation: Observation, shop: Shop) -> None:
+    """What each column holds is what is said beside its name."""
+    for number, job in enumerate(shop.jobs):
+        row = observation.candidates[0, 1 + number]
+        if job.wants is None:
+            assert not row.any()
+            continue
+        expected = shop.features(number)
+        assert expected.keys() == set(kernel.CANDIDATE_FEATURES)
+        for name, value in zip(kernel.CANDIDATE_FEATURES, row, strict=True):
+            assert value == pytest.approx(float(expected[name]), abs=1e-4), name
+    expected = shop.whole()
+    assert expected.keys() == set(kernel.GLOBAL_FEATURES)
+    for name, value in zip(kernel.GLOBAL_FEATURES, observation.globals[0], strict=True):
+        assert value == pytest.approx(float(expected[name]), abs=1e-4), name
 
 
 def _assert_stuck(shop: Shop) -> None:

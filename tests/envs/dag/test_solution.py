@@ -14,7 +14,7 @@ from makespan.envs.core.errors import InvalidSolutionError
 from makespan.envs.dag.examples import HEFT_2002
 from makespan.envs.dag.generator import LayeredGenerator
 from makespan.envs.dag.instance import TaskGraphInstance
-from makespan.envs.dag.solution import TaskGraphSolution
+from makespan.envs.dag.solution import Row, TaskGraphSolution
 
 #: HEFT's schedule of its example, task by task, as published (tasks and processors from 1).
 HEFT_SCHEDULE = {
@@ -110,6 +110,56 @@ def test_no_task_of_a_greedy_schedule_can_start_earlier(seed: int, task: int, by
     solution.validate(instance)
     with pytest.raises(InvalidSolutionError):
         moved(1 + task % instance.num_tasks, -by)(solution).validate(instance)
+
+
+def is_valid(graph: TaskGraphInstance, solution: TaskGraphSolution) -> bool:
+    """The definition, pair by pair, of a schedule that has every task once."""
+    rows = sorted(solution.rows())
+    flows = zip(graph.edges.tolist(), graph.volumes.tolist(), strict=True)
+    volumes = {(u, v): volume for (u, v), volume in flows}
+
+    def in_time(a: Row, b: Row) -> bool:
+        if (a.task, b.task) not in volumes:
+            return True
+        away = a.processor != b.processor
+        band = graph.bandwidths[a.processor, b.processor]
+        return bool(b.start - a.end >= away * (volumes[a.task, b.task] // band))
+
+    def apart(a: Row, b: Row) -> bool:
+        return a.processor != b.processor or a.end <= b.start or b.end <= a.start
+
+    return all(row.start >= 0 for row in rows) and all(
+        in_time(a, b) and (a is b or apart(a, b)) for a in rows for b in rows
+    )
+
+
+@st.composite
+def graphs_with_schedules(draw: st.DrawFn) -> tuple[TaskGraphInstance, TaskGraphSolution]:
+    """Up to four tasks on two processors, and times without regard to the rules."""
+    count = draw(st.integers(1, 4))
+    costs = draw(st.lists(st.tuples(*2 * [st.integers(0, 3)]), min_size=count, max_size=count))
+    pairs = [(u, v) for v in range(count) for u in range(v)]
+    edges = draw(st.lists(st.sampled_from(pairs), unique=True)) if pairs else []
+    volumes = [draw(st.integers(0, 5)) for _ in edges]
+    graph = TaskGraphInstance.from_arrays(
+        costs, np.array(edges).reshape(-1, 2), volumes, draw(st.integers(1, 3))
+    )
+    processors = [draw(st.integers(0, 1)) for _ in costs]
+    starts = [draw(st.integers(-1, 4)) + 3 * task for task in range(count)]
+    return graph, TaskGraphSolution.from_tasks(graph, processors, starts)
+
+
+@given(graphs_with_schedules())
+def test_it_accepts_what_the_definition_accepts(
+    drawn: tuple[TaskGraphInstance, TaskGraphSolution],
+) -> None:
+    graph, solution = drawn
+    try:
+        solution.validate(graph)
+        accepted = True
+    except InvalidSolutionError:
+        accepted = False
+    assert accepted == is_valid(graph, solution)
 
 
 WRONG_DATA: dict[str, tuple[dict[str, Any], str]] = {

@@ -144,23 +144,35 @@ def test_without_a_copy_window_the_static_supply_is_optimistic() -> None:
 @given(instance=instances(), seed=st.integers(0, 99))
 @settings(max_examples=150)
 def test_it_does_what_the_plain_python_twin_does(instance: MemoryInstance, seed: int) -> None:
-    """Legal candidates, places, starts and latency of every state of a random game."""
+    """Legal candidates, features, places, starts and latency of all states of a random game."""
     env = make_env(instance=instance, placement="lowest")
-    _, info = env.reset()
+    observation, info = env.reset()
     game, rng = Game(instance), np.random.default_rng(seed)
     for _ in range(instance.num_accesses):
         options = game.options()
         assert np.flatnonzero(info["action_mask"]).tolist() == [o.action for o in options]
-        before, option = game.latency(), options[rng.integers(len(options))]
+        for option in options:
+            assert_named(
+                observation["candidates"][option.action],
+                kernel.CANDIDATE_FEATURES,
+                game.features(option),
+            )
+        assert_named(observation["globals"], kernel.GLOBAL_FEATURES, game.whole())
+        before, option = game.cost(), options[rng.integers(len(options))]
         game.take(option)
-        *_, reward, terminated, _, info = env.step(option.action)
-        assert reward * max(instance.all_slow, 1) == pytest.approx(before - game.latency())
+        observation, reward, terminated, _, info = env.step(option.action)
+        assert reward * max(instance.all_slow, 1) == pytest.approx(before - game.cost())
     assert terminated
     plan = env.solution()
     assert isinstance(plan, MemoryPlan)
     plan.validate(instance)
     assert plan.offsets.tolist() == [option.offset for option in game.chosen]
     assert plan.starts.tolist() == [option.start for option in game.chosen]
+
+
+def assert_named(found: Any, names: tuple[str, ...], expected: dict[str, float]) -> None:
+    for name, value in expected.items():
+        assert found[names.index(name)] == pytest.approx(float(value), rel=1e-4, abs=1e-4), name
 
 
 # ---------------------------------------------------------------- properties of any game

@@ -21,6 +21,7 @@ from makespan.envs.routing.instance import DECODE, PREFILL, RoutingInstance
 from makespan.envs.routing.problem import RoutingProblem
 from makespan.envs.routing.replay import replay
 from makespan.envs.routing.solution import RoutingSolution
+from makespan.tests.routing_features import Sight
 from makespan.tests.routing_reference import random_cluster, simulate
 
 seeds = st.integers(0, 2**32 - 1)
@@ -368,6 +369,38 @@ def test_a_policy_sees_nothing_of_true_lengths(seed: int) -> None:
         strict=True,
     ):
         np.testing.assert_array_equal(one, other)
+
+
+@settings(max_examples=30)
+@given(seed=seeds, pools=st.booleans())
+def test_what_is_seen_is_what_is_said_beside_the_names(seed: int, pools: bool) -> None:
+    rng = np.random.default_rng(seed)
+    instance = random_cluster(rng)
+    if pools:
+        instance = with_pools(instance)
+    problem = RoutingProblem.for_instances([instance])
+    state, observation = problem.allocate(1), problem.spec.allocate(1)
+    problem.load(state, observation, 0, instance)
+    rewards, terminated = np.zeros(1), np.zeros(1, dtype=np.bool_)
+    while not terminated[0]:
+        sight = Sight(instance, state)
+        assert_named(observation.globals[0], kernel.GLOBAL_FEATURES, sight.whole())
+        assert_named(observation.candidates[0, 0], kernel.CANDIDATE_FEATURES, sight.hold())
+        seen = sight.replicas()
+        assert_named(
+            observation.candidates[0, 1:].T,
+            kernel.CANDIDATE_FEATURES,
+            {name: np.asarray(values, dtype=float) for name, values in seen.items()},
+        )
+        action = rng.choice(np.flatnonzero(observation.action_mask[0]))
+        problem.step(state, observation, np.array([action]), rewards, terminated)
+
+
+def assert_named(found: NDArray[np.float32], names: tuple[str, ...], expected: Any) -> None:
+    assert set(names) == set(expected)
+    for name, value in zip(names, found, strict=True):
+        bounded = np.clip(expected[name], -1e5, 1e5)
+        np.testing.assert_allclose(value, bounded, rtol=1e-4, atol=1e-4, err_msg=name)
 
 
 def returns(problem: RoutingProblem, instance: RoutingInstance, seed: int) -> list[float]:

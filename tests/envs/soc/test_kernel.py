@@ -16,6 +16,7 @@ from makespan.envs.soc.instance import StreamInstance
 from makespan.envs.soc.platform import Cluster, JobType, Platform
 from makespan.envs.soc.problem import StreamProblem
 from makespan.envs.soc.solution import Row
+from makespan.tests.soc_features import Sight
 from makespan.tests.soc_reference import Option, TickSimulation, random_stream
 
 MODES = [(b, p) for b in kernel.BINDING_MODES for p in kernel.PROCESSOR_MODES]
@@ -215,6 +216,42 @@ def test_it_does_what_a_simulation_by_clock_ticks_does(binding: str, listing: st
         if found["lower_bound"]:
             rise = 1 - found["objective"] / found["lower_bound"]
             assert total == pytest.approx(rise)
+
+
+@pytest.mark.parametrize(("binding", "listing"), MODES)
+def test_what_is_seen_is_what_is_said_beside_the_names(binding: str, listing: str) -> None:
+    for seed in range(15):
+        rng = np.random.default_rng(seed)
+        instance = random_stream(rng)
+        problem = StreamProblem.for_instances([instance], binding, listing)
+        state, observation = problem.allocate(1), problem.spec.allocate(1)
+        rewards, terminated = np.zeros(1), np.zeros(1, dtype=np.bool_)
+        problem.load(state, observation, 0, instance)
+        simulation = TickSimulation(instance, binding, listing)
+        decisions = simulation.play()
+        asked = next(decisions, None)
+        while asked is not None:
+            options, may_wait = asked
+            sight = Sight(simulation)
+            assert_named(observation.globals[0], kernel.GLOBAL_FEATURES, sight.whole())
+            waiting = dict.fromkeys(kernel.CANDIDATE_FEATURES, 0.0) | {"wait": 1.0}
+            for row, seen in zip(
+                observation.candidates[0], [waiting, *map(sight.candidate, options)], strict=False
+            ):
+                assert_named(row, kernel.CANDIDATE_FEATURES, seen)
+            action = int(rng.integers(0 if may_wait else 1, len(options) + 1))
+            problem.step(state, observation, np.array([action]), rewards, terminated)
+            try:
+                asked = decisions.send(options[action - 1] if action else None)
+            except StopIteration:
+                asked = None
+        assert terminated[0]
+
+
+def assert_named(found: Any, names: tuple[str, ...], expected: dict[str, float]) -> None:
+    assert set(names) == expected.keys()
+    for name, value in zip(names, found.tolist(), strict=True):
+        assert value == pytest.approx(float(expected[name]), rel=1e-4, abs=1e-4), name
 
 
 # ---------------------------------------------------------------- properties

@@ -1,19 +1,24 @@
 """The validator of schedules, and what a schedule is worth."""
 
+import math
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from makespan.baselines.soc.rules import RulePolicy
 from makespan.envs.core.errors import InvalidSolutionError
 from makespan.envs.core.rollout import rollout
 from makespan.envs.soc.formats import read_solution, write_solution
 from makespan.envs.soc.generator import StreamGenerator
-from makespan.envs.soc.instance import StreamInstance
+from makespan.envs.soc.instance import StreamInstance, true_duration
 from makespan.envs.soc.metrics import latencies
+from makespan.envs.soc.platform import Platform
 from makespan.envs.soc.problem import StreamProblem
-from makespan.envs.soc.solution import COLUMNS, StreamSolution
+from makespan.envs.soc.solution import COLUMNS, Row, StreamSolution
+from makespan.tests.soc_reference import random_stream
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +100,87 @@ def test_jobs_enter_when_there_is_room(solved: Any) -> None:
         present = sum(other.entered <= stay.entered < other.left for other in stays[: job + 1])
         assert present <= instance.cap
     assert stays[3].entered >= min(stay.left for stay in stays[:3])
+
+
+def is_valid(instance: StreamInstance, solution: StreamSolution) -> bool:
+    """The definition, time unit by time unit, of rows that name tasks and processors there are."""
+    rows, platform = sorted(solution.rows()), instance.platform
+    firsts, types = platform.task_offsets.tolist(), instance.types.tolist()
+    sizes = [firsts[k + 1] - firsts[k] for k in types[: instance.entering]]
+    keys = [(row.job, row.task) for row in rows]
+    whole = [(job, task) for job, size in enumerate(sizes) for task in range(size)]
+    if len(set(keys)) < len(keys) or (not instance.horizon and keys != whole):
+        return False
+    by_key = dict(zip(keys, rows, strict=True))
+    entered = entries(instance, by_key, sizes)
+    for row in rows:
+        first = firsts[types[row.job]]
+        cost = int(platform.cost[first + row.task, platform.cluster_of[row.processor]])
+        true = true_duration(cost, float(instance.factors[row.job, row.task]))
+        if cost < 0 or row.end - row.start != true or row.start < entered[row.job]:
+            return False
+        if instance.horizon and row.start >= instance.horizon:
+            return False
+        for producer, consumer, volume in platform.edges.tolist():
+            if consumer == first + row.task:
+                before = by_key.get((row.job, producer - first))
+                if before is None or row.start < before.end + moving(platform, before, row, volume):
+                    return False
+    return all(
+        a is b or a.processor != b.processor or a.end <= b.start or b.end <= a.start
+        for a in rows
+        for b in rows
+    )
+
+
+def moving(platform: Platform, source: Row, target: Row, volume: int) -> int:
+    """Time that data take from one processor to another."""
+    if source.processor == target.processor:
+        return volume // platform.same_core_bandwidth
+    a, b = platform.cluster_of[[source.processor, target.processor]]
+    return volume // int(platform.bandwidths[a, b])
+
+
+def entries(
+    instance: StreamInstance, rows: dict[tuple[int, int], Row], sizes: list[int]
+) -> list[int]:
+    """When each job enters: the first time at which its gap is over and the cap leaves room."""
+    left: list[float] = []
+    entered: list[int] = []
+    for job, size in enumerate(sizes):
+        time = (entered[-1] if entered else 0) + int(instance.gaps[job])
+        while instance.cap and sum(gone > time for gone in left) >= instance.cap:
+            time += 1
+        entered.append(time)
+        ends = [rows[job, task].end for task in range(size) if (job, task) in rows]
+        left.append(max([time, *ends]) if len(ends) == size else math.inf)
+    return entered
+
+
+@given(seed=st.integers(0, 2**32), changes=st.data())
+def test_it_accepts_what_the_definition_accepts(seed: int, changes: st.DataObject) -> None:
+    """Schedules of ETF, and what a change of one of their rows makes of them."""
+    instance = random_stream(np.random.default_rng(seed))
+    problem = StreamProblem.for_instances([instance])
+    (solution,) = rollout(problem, [instance], RulePolicy("etf"), np.random.default_rng(0))
+    assert isinstance(solution, StreamSolution)
+    if len(solution.jobs):
+        row = changes.draw(st.integers(0, len(solution.jobs) - 1))
+        by = changes.draw(st.sampled_from((0, 0, -1, 1, 5)))
+        processor = changes.draw(st.integers(0, instance.platform.num_processors - 1))
+        solution = changed(
+            solution,
+            row,
+            starts=int(solution.starts[row]) + by,
+            ends=int(solution.ends[row]) + by + changes.draw(st.sampled_from((0, 0, 0, 1))),
+            processors=changes.draw(st.sampled_from((int(solution.processors[row]), processor))),
+        )
+    try:
+        solution.validate(instance)
+        accepted = True
+    except InvalidSolutionError:
+        accepted = False
+    assert accepted == is_valid(instance, solution)
 
 
 def test_json_and_csv(solved: Any, tmp_path: Any) -> None:
