@@ -12,6 +12,7 @@ from makespan.envs.core.ranges import (
     check_range,
     check_real_range,
     draw,
+    draw_real,
     ends,
     grown,
 )
@@ -64,8 +65,9 @@ class RoutingGenerator:
         prefix_cache: whether replicas cache prefixes, where the workload has some.
         pools: ``"disaggregated"`` splits the fleet into prefill and decode replicas.
         token_budget: of every replica.
+        hold_s: a held request may be sent again after this time.
         max_holds: how often a request may be held.
-        hold_s, delay_s, stale_s: see :class:`RoutingInstance`.
+        delay_s, stale_s: see :class:`RoutingInstance`.
 
     Raises:
         UsageError, UnknownNameError: for a value outside its range.
@@ -84,7 +86,7 @@ class RoutingGenerator:
     prefix_cache: bool = True
     pools: Literal["unified", "disaggregated"] = "unified"
     token_budget: int = 512
-    hold_s: float = 0.25
+    hold_s: RealRange = 0.25
     max_holds: Range = 20
     delay_s: float = 0.0
     stale_s: float = 0.0
@@ -99,6 +101,7 @@ class RoutingGenerator:
         check_real_range("load", self.load, 1e-3, 100)
         check_real_range("memory", self.memory, 1e-3, 1)
         check_real_range("error", self.error, -1, 10)
+        check_real_range("hold_s", self.hold_s, 0, 1e6)
         check_range("max_holds", self.max_holds, 0, 2**31)
         if not 0 <= self.rate <= 1e6:
             raise UsageError(f"rate: found {self.rate}, expected 0 to 1,000,000")
@@ -122,8 +125,8 @@ class RoutingGenerator:
         """Those of every instance, on the smallest there is."""
         fleet = self._fleet(np.random.default_rng(0), 1 + (self.pools == "disaggregated"))
         try:
-            most = ends(self.max_holds)[1]
-            RoutingInstance.build([0.0], [1], [1], fleet, max_holds=most, **self._rules)
+            holds = {"hold_s": ends(self.hold_s)[0], "max_holds": ends(self.max_holds)[1]}
+            RoutingInstance.build([0.0], [1], [1], fleet, **holds, **self._rules)
         except InstanceError as error:
             raise UsageError(str(error)) from None
 
@@ -132,7 +135,6 @@ class RoutingGenerator:
         """What the options say of every instance."""
         return {
             "transfer_s": TRANSFER_S if self.pools == "disaggregated" else 0.0,
-            "hold_s": self.hold_s,
             "delay_s": self.delay_s,
             "stale_s": self.stale_s,
         }
@@ -177,6 +179,7 @@ class RoutingGenerator:
             name=f"{name}-{count}x{replicas}",
             prefix_cache=self.prefix_cache and bool(stream.turns),
             prefix_tokens=PREFIX_TOKENS,
+            hold_s=draw_real(rng, self.hold_s),
             max_holds=draw(rng, self.max_holds),
             **self._rules,
         )

@@ -1,7 +1,6 @@
 """The validator: worked examples, mistakes, and all that the definition says."""
 
-from collections.abc import Iterator
-from itertools import permutations
+from itertools import pairwise, permutations
 
 import numpy as np
 import pytest
@@ -119,7 +118,7 @@ def schedules(draw: st.DrawFn) -> tuple[BlockingInstance, BlockingSolution]:
     """Of up to three jobs, each going on without regard to the others."""
     instance = draw(instances(jobs=3))
     starts: list[int] = []
-    for first, last in _jobs(instance):
+    for first, last in pairwise(instance.job_offsets.tolist()):
         time = draw(st.integers(-1, 12))
         for op in range(first, last):
             starts.append(time)
@@ -127,12 +126,6 @@ def schedules(draw: st.DrawFn) -> tuple[BlockingInstance, BlockingSolution]:
             end = processing_end(shutdowns, instance.on_down, time, int(instance.durations[op]))
             time = end + draw(st.sampled_from((0, 0, 1, 4, -1)))
     return instance, BlockingSolution.from_starts(instance, starts)
-
-
-def _jobs(instance: BlockingInstance) -> Iterator[tuple[int, int]]:
-    """First operation of each job, and the one after its last."""
-    offsets = instance.job_offsets.tolist()
-    return zip(offsets[:-1], offsets[1:], strict=True)
 
 
 @given(schedules())

@@ -117,7 +117,7 @@ def test_predictors() -> None:
         ({"token_budget": 0}, UsageError, r"token_budget\[0\]: found 0, expected 1"),
         ({"max_holds": (3, 1)}, UsageError, r"max_holds: found \(3, 1\)"),
         ({"hold_s": 0.0, "max_holds": (0, 1)}, UsageError, "max_holds, hold_s: found 1 and 0.0"),
-        ({"hold_s": -1.0}, UsageError, "hold_s: found -1.0, expected at least 0"),
+        ({"hold_s": -1.0}, UsageError, "hold_s: found -1.0, expected 0 <= smallest"),
         ({"stale_s": 1e-9}, UsageError, "stale_s: found 1e-09"),
         (
             {"model": "llama-2-13b", "fleet": "a100/llama-2-7b/1"},
@@ -138,13 +138,15 @@ def test_a_rate_takes_the_place_of_the_load() -> None:
     assert len(requests) / requests[-1] == pytest.approx(15, rel=0.2)
 
 
-def test_how_often_requests_may_be_held_can_be_drawn_and_changes_nothing_else() -> None:
-    fixed, drawn = RoutingGenerator(50, 3, max_holds=7), RoutingGenerator(50, 3, max_holds=(2, 9))
+def test_how_requests_may_be_held_can_be_drawn_and_changes_nothing_else() -> None:
+    fixed = RoutingGenerator(50, 3, hold_s=0.1, max_holds=7)
+    drawn = replace(fixed, hold_s=(0.5, 1.5), max_holds=(2, 9))
     found = set()
     for seed in range(20):
         one, other = (g.sample(np.random.default_rng(seed)) for g in (fixed, drawn))
         found.add(other.max_holds)
-        assert replace(other, max_holds=7) == one
+        assert 0.5 <= other.hold_s <= 1.5
+        assert replace(other, hold_s=0.1, max_holds=7) == one
     assert len(found) > 3
     assert found <= set(range(2, 10))
 
