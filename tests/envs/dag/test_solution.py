@@ -121,9 +121,10 @@ def is_valid(graph: TaskGraphInstance, solution: TaskGraphSolution) -> bool:
     def in_time(a: Row, b: Row) -> bool:
         if (a.task, b.task) not in volumes:
             return True
-        away = a.processor != b.processor
-        band = graph.bandwidths[a.processor, b.processor]
-        return bool(b.start - a.end >= away * (volumes[a.task, b.task] // band))
+        if a.processor == b.processor:
+            return a.end <= b.start
+        band = int(graph.bandwidths[a.processor, b.processor])
+        return b.start - a.end >= volumes[a.task, b.task] // band
 
     def apart(a: Row, b: Row) -> bool:
         return a.processor != b.processor or a.end <= b.start or b.end <= a.start
