@@ -52,6 +52,16 @@ def cp_solver(workers: int | None, seconds: float, rng: np.random.Generator) -> 
     return solver
 
 
+def note(improvements: Improvements, started: float, objective: int) -> None:
+    """Extend by a solution found now, if it is better than the last one.
+
+    What a model says of a solution that is not optimal may be more than its objective, so solvers
+    note what they have read from it once more.
+    """
+    if not improvements or objective < improvements[-1][1]:
+        improvements.append((time.perf_counter() - started, objective))
+
+
 def run(
     solver: "cp_model.CpSolver",
     model: "cp_model.CpModel",
@@ -75,9 +85,7 @@ def run(
 
     class Recorder(cp_model.CpSolverSolutionCallback):
         def on_solution_callback(self) -> None:
-            objective = int(self.objective_value) * unit
-            if not improvements or objective < improvements[-1][1]:
-                improvements.append((time.perf_counter() - started, objective))
+            note(improvements, started, int(self.objective_value) * unit)
 
     with ThreadPoolExecutor(max_workers=1) as executor:
         future = executor.submit(solver.solve, model, Recorder())

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from makespan.baselines.blocking.rules import RULES, Pilot, RulePolicy
-from makespan.baselines.cpsat import CpSatOptions, Improvements, cp_solver, run
+from makespan.baselines.cpsat import CpSatOptions, Improvements, cp_solver, note, run
 from makespan.baselines.limits import time_limit
 from makespan.envs.blocking.bounds import lower_bound
 from makespan.envs.blocking.instance import BlockingInstance
@@ -67,6 +67,7 @@ class CpSat(CpSatOptions):
         if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             starts = [solver.value(start) for start in model.starts]
             solution = BlockingSolution.from_starts(instance, starts)
+            note(improvements, started, solution.makespan)
         return Result(
             solution,
             time.perf_counter() - started,

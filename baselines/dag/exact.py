@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from makespan.baselines.cpsat import CpSatOptions, Improvements, cp_solver, run
+from makespan.baselines.cpsat import CpSatOptions, Improvements, cp_solver, note, run
 from makespan.baselines.dag.lists import ListScheduler
 from makespan.baselines.limits import time_limit
 from makespan.envs.core.solution import Result
@@ -77,6 +77,7 @@ class CpSat(CpSatOptions):
         status, interrupted = run(solver, model.model, improvements, started)
         if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             best = model.solution(instance, solver)
+            note(improvements, started, best.makespan)
         return Result(
             best,
             time.perf_counter() - started,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from makespan.baselines.cpsat import CpSatOptions, Improvements, cp_solver, run
+from makespan.baselines.cpsat import CpSatOptions, Improvements, cp_solver, note, run
 from makespan.baselines.jobshop.schedules import starts_and_alternatives
 from makespan.baselines.limits import time_limit
 from makespan.envs.core.errors import MakespanError
@@ -91,6 +91,7 @@ class CpSat(CpSatOptions):
         solution = hint
         if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             solution = model.solution(instance, solver)
+            note(improvements, started, solution.makespan)
         if solution is None:
             reason = "was interrupted" if interrupted else f"found none within {limit:g} s"
             raise MakespanError(

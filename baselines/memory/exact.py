@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from makespan.baselines.cpsat import CpSatOptions, Improvements, cp_solver, run
+from makespan.baselines.cpsat import CpSatOptions, Improvements, cp_solver, note, run
 from makespan.baselines.limits import time_limit
 from makespan.envs.core.errors import UsageError
 from makespan.envs.core.rollout import Solver
@@ -89,6 +89,7 @@ class CpSat(CpSatOptions):
             found = model.plan(solver)
             if found.objective(instance) <= best.objective(instance):
                 best = found
+                note(improvements, started, int(best.objective(instance)))
             optimal = status == cp_model.OPTIMAL and model.complete
         bound = lower_bound(instance)
         if model.complete and status != cp_model.MODEL_INVALID:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from makespan.baselines.cpsat import CpSatOptions, Improvements, cp_solver, run
+from makespan.baselines.cpsat import CpSatOptions, Improvements, cp_solver, note, run
 from makespan.baselines.limits import time_limit
 from makespan.baselines.offsets.greedy import best_greedy, compile_kernels
 from makespan.envs.core.rollout import Solver
@@ -83,6 +83,7 @@ class CpSat(CpSatOptions):
             optimal = status == cp_model.OPTIMAL
             if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
                 solution = OffsetSolution(model.offsets(solver))
+                note(improvements, started, int(solution.objective(instance)))
             bound = max(bound, math.ceil(solver.best_objective_bound) * model.unit)
         return Result(
             solution,
