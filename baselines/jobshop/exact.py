@@ -74,7 +74,7 @@ class CpSat(CpSatOptions):
         hint = None if asked is None else asked.solution
         improvements: Improvements = []
         if hint is not None:
-            improvements.append((time.perf_counter() - started, hint.makespan))
+            note(improvements, started, hint.makespan)
         if asked is not None and asked.details.get("interrupted"):
             return Result(
                 asked.solution,
